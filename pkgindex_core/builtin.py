@@ -23,11 +23,14 @@ from pkgindex_core.protocols import (
     Renderer,
     Source,
 )
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 from pkgindex_core.rules.policing.kinds import KINDS, Kind
 
 OWN_USERS = "users"
 """The authenticator that is asked before every other."""
+ANY_CATALOGUE = "sqlite"
+"""The catalogue of index stores for whose scheme no plugin offers one."""
 ANY_SCHEME = "fsspec"
 """The blob-store provider for URL schemes that no other provider offers."""
 
@@ -70,6 +73,21 @@ def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
         name=ANY_SCHEME,
         summary="all media of fsspec, for the schemes that no other plugin offers",
         make=_lazy(f"{engines}.fsspec.opening:open_fsspec"),
+    )
+
+
+@hookimpl
+def pkgindex_catalogues() -> Iterable[Provider[SearchCatalogue]]:
+    engines = "pkgindex_core.engines"
+    yield Provider(
+        name=ANY_CATALOGUE,
+        summary="one SQLite file in the data directory, for all schemes that no other plugin offers",
+        make=_lazy(f"{engines}.sqlite.catalogue:make_catalogue"),
+    )
+    yield Provider(
+        name="memory",
+        summary="in memory, made again by each process",
+        make=_lazy(f"{engines}.memory.catalogue:make_catalogue"),
     )
 
 

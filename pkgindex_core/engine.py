@@ -122,7 +122,7 @@ class Engine(Services):
                     names_from_elsewhere=names_from_elsewhere,
                 )
             )
-            yield cls(
+            engine = cls(
                 settings=settings,
                 plugins=plugins,
                 stores=stores,
@@ -131,6 +131,8 @@ class Engine(Services):
                 workers=workers,
                 passwords=passwords,
             )
+            stack.push_async_callback(engine.close_catalogue)
+            yield engine
 
     async def prepare(self, *, indexes: bool = True, log_in: bool = True) -> Path | None:
         """Give an empty store its first user and indexes. Returns the file with root's password, if one was generated.

@@ -35,6 +35,9 @@ POINTS: Final[frozenset[str]] = frozenset(
         "push.fetched",
         "push.judged",
         "push.committed",
+        # an update of the catalogue of searches
+        "search.written",
+        "search.committed",
         # a notice of an upload to another server
         "webhook.delivered",
         # a blob on local disk

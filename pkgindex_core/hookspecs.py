@@ -36,6 +36,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.advisories import NO_ADVISORIES, AdvisoryBook
 from pkgindex_core.protocols.attestations import AttestationVerifier
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.rules.policing.lines import ServerPolicies
 
@@ -112,6 +113,14 @@ def pkgindex_index_stores() -> Iterable[Provider[IndexStore]]:
 @hookspec
 def pkgindex_blob_stores() -> Iterable[Provider[BlobStore]]:
     """Blob stores, by URL scheme. `await make(url, context)` opens one. fsspec opens the schemes that no plugin offers."""
+    raise NotImplementedError
+
+
+@hookspec
+def pkgindex_catalogues() -> Iterable[Provider[SearchCatalogue]]:
+    """Catalogues of searches, by the scheme of the URL of the index store. `make(url, context)` opens nothing yet. A store of a scheme that no
+    plugin offers has its catalogue in a SQLite file in the data directory.
+    """
     raise NotImplementedError
 
 

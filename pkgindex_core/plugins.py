@@ -42,6 +42,7 @@ from pkgindex_core.protocols import (
     Source,
     UploadCheck,
 )
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.roles import AWAITED, MAY_BE_AWAITED, misfit
 from pkgindex_core.spelling import suggestion
 
@@ -56,6 +57,7 @@ _SCHEME = (re.compile(r"\A[a-z][a-z0-9+.-]*\Z"), "a URL scheme in lower case")
 _NAMES: Final = {
     "pkgindex_index_stores": _SCHEME,
     "pkgindex_blob_stores": _SCHEME,
+    "pkgindex_catalogues": _SCHEME,
     "pkgindex_commands": (re.compile(r"\A[a-z-]+ [a-z][a-z0-9-]*\Z"), "a program and a word, `pkgindex-serve hello`"),
 }
 """The form of providers' names, for the hooks that restrict it."""
@@ -103,6 +105,12 @@ class Plugins:
         offered = self._offered("pkgindex_blob_stores")
         scheme = _scheme(url, "blob store", "file:///srv/blobs")
         return offered.get(scheme) or offered[builtin.ANY_SCHEME]
+
+    def catalogue(self, store: str) -> Provider[SearchCatalogue]:
+        """The provider of the catalogue of an index store, by the scheme of its URL. `make(url, context)`."""
+        offered = self._offered("pkgindex_catalogues")
+        scheme = _scheme(store, "index store", "sqlite:///srv/index.sqlite")
+        return offered.get(scheme) or offered[builtin.ANY_CATALOGUE]
 
     def sources(self) -> Mapping[str, Provider[Source]]:
         """By index type."""

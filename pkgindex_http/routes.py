@@ -64,7 +64,7 @@ _COPY = Checked(Action.FOLLOW, changes.may_copy, unread=True)
 _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _VOUCHED = Public("the signed token in the body is the credential")
 _OSV = Glanced("advisories of feeds are public; those of an index are shown to its readers", discovery.may_ask)
-_NO_XMLRPC = Public("the answer is constant")
+_SEARCH_ALL = Glanced("the answer has only projects that the caller may read", discovery.may_ask)
 _API = Glanced("the answer has URLs for the log-in; of an index only its name, which is no secret")
 _API_OF_INDEX = Glanced(_API.why, discovery.may_locate)
 _ROOT = Glanced("the answer has the lines to paste, and users and indexes that the caller may see")
@@ -92,6 +92,9 @@ _FILE_VARIANTS = (
     Variant(_names_no_form, files.download, envelope=True),
 )
 
+_SEARCH_PAGE = Variant(welcome.is_browser, late("pkgindex_http.pages.search:search"), people=True)
+_CALL = late("pkgindex_http.handlers.xmlrpc:called")
+_CALLED = Variant(lambda ask: ask.content_type == "text/xml", _CALL, _READ)
 _PROJECT_FOR_PEOPLE = Variant(welcome.is_browser, late("pkgindex_http.pages.projects:project"), people=True)
 
 # fmt: off
@@ -99,7 +102,7 @@ _ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/", _ROOT, late("pkgindex_http.pages.home:welcome"),
         "the start page for a browser; with Accept: application/json users and indexes",
         people=True, variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
-    Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, at pypiserver's URL"),
+    Route("POST", "/", _UPLOAD, uploads.upload, "upload to the default index, at pypiserver's URL; XML-RPC as at /pypi", variants=(_CALLED,)),
     Route("GET", "/+live", Public("the answer is constant"), health.live, "200 while the process runs"),
     Route("GET", "/+ready", Public("the answer has no names"), health.ready,
         "200 when both stores can be read and written, else 503; with ?for=read 200 when they can be read; with ?for=follow 200 for a replica whose primary answers"),
@@ -107,6 +110,11 @@ _ROUTES: Final[tuple[Route, ...]] = (
         "for nginx's auth_request: 200, 401 or 403 for the URL in X-Original-URI", conditional=False),
     Route("GET", "/+metrics", Checked(Action.METRICS, metrics.may_measure), metrics.metrics,
         "what was counted since the start, for Prometheus; with Accept: application/json as a document"),
+    Route("GET", "/+search", _SEARCH_ALL, late("pkgindex_http.handlers.searching:search"),
+        "projects of all indexes that the caller may read: ?q=QUERY&limit=20&after=PLACE; for a browser a page", variants=(_SEARCH_PAGE,)),
+    Route("GET", "/{user}/{index}/+search", _READ, late("pkgindex_http.handlers.searching:search"),
+        "projects of an index and its bases, in the same way", variants=(_SEARCH_PAGE,)),
+    Route("GET", "/+search.js", Public("the answer is constant"), late("pkgindex_http.handlers.assets:search_script"), "the script of the page to search"),
     *working.ROUTES,
     _devpi("POST", "/+login", Public("exchanges a password for a token"), login.login,
         "a token for ten hours, for user and password; with the form of a page a cookie with it", variants=(Variant(_is_form, late("pkgindex_http.working.log_in:submit"), people=True),)),
@@ -166,8 +174,8 @@ _ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/_/oidc/audience", Public("the answer is constant"), oidc.audience, "the audience for trusted publishing; 403 if it is off"),
     Route("POST", "/_/oidc/mint-token", _VOUCHED, oidc.mint, 'exchange the token of an issuer for one to upload: {"token": JWT}; 422 with the reasons'),
     Route("POST", "/_/oidc/burn-token", Public("the token in the body is the credential"), oidc.burn, 'end such a token: {"token": …}'),
-    Route("POST", "/pypi[/]", _NO_XMLRPC, pypi_layout.no_xmlrpc, "XML-RPC (`pip search`): a fault that says what to use instead"),
-    Route("POST", "/RPC2", _NO_XMLRPC, pypi_layout.no_xmlrpc, "the same"),
+    Route("POST", "/pypi[/]", _READ, _CALL, "XML-RPC: `search`, for `pip search --index URL` and scripts; other methods are a fault"),
+    Route("POST", "/RPC2", _READ, _CALL, "the same"),
     Route("POST", "/legacy/", _UPLOAD, uploads.upload, "upload to the default index, at PyPI's URL"),
     # No redirect: uv does not follow relative ones, and twine follows none.
     Route("POST", "/legacy", _UPLOAD, uploads.upload, "the same, without the slash"),
@@ -214,7 +222,8 @@ _ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/{user}/{index}/{project}/refresh", OnIndex(Action.REFRESH, about="project"), refreshing.refresh,
         "the same, at the URL of devpi's web pages"),
     Route("POST", "/{user}/{index}[/]", _UPLOAD, uploads.upload,
-        "upload a form; with a JSON document a push", variants=(Variant(_is_document, pushing.push, _PUSH, envelope=True),)),
+        "upload a form; with a JSON document a push; XML-RPC `search` as devpi-web answers it",
+        variants=(Variant(_is_document, pushing.push, _PUSH, envelope=True), _CALLED)),
     _devpi("PUSH", "/{user}/{index}[/]", _PUSH, pushing.push, 'push a release to another index: {"name": …, "version": …, "targetindex": …}'),
     Route("GET", "/{user}/{index}/+findlinks[/]", _READ, findlinks.page, "all hosted files on one page"),
     Route("GET", "/{user}/{index}/{project}/json[/]", _READ_PROJECT, project_json.document, "a project in PyPI's JSON"),

@@ -20,6 +20,7 @@ ENVIRONMENTS = CACHE / "environments"
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "devpi-server": ("devpi-server==6.20.3",),
     "devpi-client": ("devpi-client==7.3.0",),
+    "devpi-web": ("devpi-web==5.1.1", "devpi-server==6.20.3"),
     # waitress: the threaded server that pypiserver takes by itself when it finds it; without, one request at a time.
     "pypiserver": ("pypiserver[passlib,cache]==2.4.2", "waitress==3.0.2"),
     "simple-repository-server": ("simple-repository-server==0.10.0",),

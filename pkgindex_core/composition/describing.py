@@ -8,7 +8,10 @@ from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.protocols.catalogue import SearchCatalogue
+from pkgindex_core.services.administering.cataloguing import Cataloguing
 from pkgindex_core.services.reading.advising import Advising
+from pkgindex_core.services.reading.browsing import Browsing
 from pkgindex_core.services.reading.effects import ChangePreviews
 from pkgindex_core.services.reading.explaining import Explaining
 from pkgindex_core.services.reading.files import Files
@@ -28,6 +31,7 @@ class Describing(Struct, frozen=True, kw_only=True):
     """The services that change nothing, and that installers do not need."""
 
     searching: Searching
+    browsing: Browsing
     showing: Showing
     findlinks: FindLinks
     information: ProjectInformation
@@ -42,7 +46,16 @@ class Describing(Struct, frozen=True, kw_only=True):
     advising: Advising
 
 
-def make_describing(stores: Stores, offered: Offered, shared: Shared, context: Context, *, files: Files) -> Describing:
+def make_describing(
+    stores: Stores,
+    offered: Offered,
+    shared: Shared,
+    context: Context,
+    *,
+    files: Files,
+    catalogue: SearchCatalogue,
+    cataloguing: Cataloguing,
+) -> Describing:
     """Make the services over one store."""
     store, clock, workers = stores.index, context.clock, context.workers
     resolving, assembling, filters = shared.resolving, shared.assembling, offered.filters
@@ -50,7 +63,17 @@ def make_describing(stores: Stores, offered: Offered, shared: Shared, context: C
         store=store, resolving=resolving, filters=filters, release_files=shared.release_files, clock=clock
     )
     return Describing(
-        searching=Searching(resolving=resolving, sources=shared.sources, filters=filters),
+        searching=Searching(
+            store=store,
+            catalogue=catalogue,
+            cataloguing=cataloguing,
+            resolving=resolving,
+            assembling=assembling,
+            filters=filters,
+            workers=workers,
+            clock=clock,
+        ),
+        browsing=Browsing(resolving=resolving, sources=shared.sources, filters=filters),
         showing=Showing(store=store, resolving=resolving, assembling=assembling, workers=workers, clock=clock),
         findlinks=FindLinks(
             store=store,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from inspect import isawaitable
 from typing import Final
 
@@ -23,6 +24,7 @@ from pkgindex_core.protocols import (
     Source,
     UploadCheck,
 )
+from pkgindex_core.protocols.catalogue import SearchCatalogue
 from pkgindex_core.rules.filtering import Withholding
 from pkgindex_core.rules.index_options import IndexOptions
 from pkgindex_core.rules.routing import RoutedAdmission
@@ -46,6 +48,8 @@ class Offered(Struct, frozen=True, kw_only=True):
     options: IndexOptions
     house: HouseRules
     decisions: Decisions
+    make_catalogue: Callable[[], SearchCatalogue]
+    """Makes the catalogue of searches, which opens nothing until it is used."""
 
 
 @asynccontextmanager
@@ -93,6 +97,7 @@ async def made_offers(
         types = {name: provider.make(context) for name, provider in plugins.index_types().items()}
         yield Offered(
             decisions=decisions,
+            make_catalogue=partial(plugins.catalogue(settings.store).make, settings.store, context),
             filters=filters,
             admission=Withholding(RoutedAdmission(plugins.admission(settings.admission).make(context)), filters),
             renderers={name: provider.make(context) for name, provider in plugins.renderers().items()},

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pkgindex_core.composition.mending import Mending
     from pkgindex_core.composition.moving import Moving
     from pkgindex_core.composition.writing import Writing
+    from pkgindex_core.protocols.catalogue import SearchCatalogue
     from pkgindex_core.services.administering.activity import Activity
     from pkgindex_core.services.administering.auditing import Auditing
+    from pkgindex_core.services.administering.cataloguing import Cataloguing
     from pkgindex_core.services.administering.clearing import Clearing
     from pkgindex_core.services.administering.examining import Examining
     from pkgindex_core.services.administering.exempting import Exempting
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.moving.static_projects import StaticProjects
     from pkgindex_core.services.moving.static_sources import StaticSources
     from pkgindex_core.services.reading.advising import Advising
+    from pkgindex_core.services.reading.browsing import Browsing
     from pkgindex_core.services.reading.deciding import Decisions
     from pkgindex_core.services.reading.documentation import Documentation
     from pkgindex_core.services.reading.effects import ChangePreviews
@@ -95,6 +98,10 @@ class Services:
     @property
     def searching(self) -> Searching:
         return self._describing.searching
+
+    @property
+    def browsing(self) -> Browsing:
+        return self._describing.browsing
 
     @property
     def showing(self) -> Showing:
@@ -267,6 +274,26 @@ class Services:
         return Activity(store=self._stores.index, clock=self.context.clock)
 
     @cached_property
+    def cataloguing(self) -> Cataloguing:
+        from pkgindex_core.services.administering.cataloguing import Cataloguing
+
+        return Cataloguing(
+            store=self._stores.index,
+            blobs=self._stores.blobs,
+            catalogue=self.catalogue,
+            workers=self.context.workers,
+        )
+
+    @cached_property
+    def catalogue(self) -> SearchCatalogue:
+        return self._offered.make_catalogue()
+
+    async def close_catalogue(self) -> None:
+        """Close the catalogue, if it was ever used."""
+        if "catalogue" in self.__dict__:
+            await self.catalogue.close()
+
+    @cached_property
     def documentation(self) -> Documentation:
         from pkgindex_core.composition.documenting import make_documentation
 
@@ -288,7 +315,15 @@ class Services:
     def _describing(self) -> Describing:
         from pkgindex_core.composition.describing import make_describing
 
-        return make_describing(self._stores, self._offered, self._shared, self.context, files=self.files)
+        return make_describing(
+            self._stores,
+            self._offered,
+            self._shared,
+            self.context,
+            files=self.files,
+            catalogue=self.catalogue,
+            cataloguing=self.cataloguing,
+        )
 
     @cached_property
     def _administering(self) -> Administering:

@@ -48,6 +48,7 @@ async def serve(
 
     `new_store`: see `Engine.open`. `link`: to the supervisor of several workers, and `meeting`: their directory (`Siblings`).
     """
+    from pkgindex_core.services.administering.catalogue_following import CatalogueFollower
     from pkgindex_core.services.moving.following import following
     from pkgindex_core.services.writing.retention_runs import RetentionRuns
     from pkgindex_http.handlers.metrics import counted
@@ -66,6 +67,7 @@ async def serve(
         # The server is made before a store is begun: it raises what is wrong with plugins.
         server = Server(engine, settings, siblings=siblings)
         password_file = await _prepare(engine, settings) if engine.replica is None else None
+        await stack.enter_async_context(following([CatalogueFollower(lambda: engine.cataloguing, engine.store)]))
         if engine.replica is None:
             await stack.enter_async_context(following([RetentionRuns(engine.store, lambda: engine.retaining)]))
         if siblings is not None:

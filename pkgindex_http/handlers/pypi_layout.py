@@ -1,4 +1,4 @@
-"""PyPI's URLs that programs build by themselves: files by their PyPI path, XML-RPC.
+"""PyPI's URLs that programs build by themselves: files by their PyPI path.
 
     /packages/{2 digits}/{2 digits}/{60 digits}/{filename}        a file by its digest
     /packages/{python tag}/{letter}/{project}/{filename}          a file by its name, as packaging recipes write it
@@ -9,7 +9,6 @@ Files are redirects, since one URL serves each file. A redirect needs the same p
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Final
 
 from pkgindex_core.errors import Missing
@@ -19,16 +18,10 @@ from pkgindex_core.names import IndexName, normalized_or_none
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.requests import SIDECAR, Ask
-from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
+from pkgindex_http.wire.replies import Reply, redirect
 
 PINNED: Final = re.compile(r"[0-9a-f]{60}\Z")
 """The third segment of a path that names bytes."""
-_FAULT_CODE: Final = -32500
-_FAULT_TEXT: Final = (
-    "RuntimeError: this index has no XML-RPC API. To search, open the index in a browser or read the list of projects at /simple/;"
-    " `pip index versions NAME` shows the versions of one project. Mirrors read /simple/ as JSON: each project has a `_last-serial`."
-)
-"""The code and the form of the fault are those of PyPI, which retired the search: pip prints the text."""
 
 
 async def may_locate(ask: Ask) -> None:
@@ -56,19 +49,6 @@ async def _located(ask: Ask) -> tuple[IndexName, File]:
     if project is None:
         raise Missing("file", filename)
     return await ask.engine.locating.locate(ask.index, filename, principal=ask.principal, project=project)
-
-
-async def no_xmlrpc(ask: Ask) -> Reply:  # noqa: ARG001  # the answer is always the same
-    """Answer an XML-RPC fault that says what to use instead."""
-    headers = {"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store", **SECURITY_HEADERS}
-    return Reply(headers=headers, body=_fault())
-
-
-@cache
-def _fault() -> bytes:
-    import xmlrpc.client  # only this answer needs it and its parser
-
-    return xmlrpc.client.dumps(xmlrpc.client.Fault(_FAULT_CODE, _FAULT_TEXT), methodresponse=True).encode("ascii")
 
 
 def _temporary(location: str) -> Reply:

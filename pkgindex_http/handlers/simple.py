@@ -14,7 +14,7 @@ from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, NotAcceptable, cho
 from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
 from pkgindex_core.tools.currency import Holding
 from pkgindex_http.errors import problem_reply
-from pkgindex_http.handlers.welcome import is_browser, search_page
+from pkgindex_http.handlers.welcome import is_browser
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, redirect
 from pkgindex_http.wire.unasked import unasked_headers, warning_headers
@@ -59,16 +59,16 @@ async def page_with_links(ask: Ask, root: str, media_type: str | NotAcceptable) 
 
 
 async def project_list(ask: Ask) -> Reply:
-    """The list of projects; for a browser a page to search it."""
+    """The list of projects; a browser is sent to the page to search it, if a mirror is in it."""
     return await list_in(ask, media_type_of(ask))
 
 
 async def list_in(ask: Ask, media_type: str | NotAcceptable) -> Reply:
-    """The list of projects in this format. A browser that names no format in the URL gets a page to search the list."""
+    """The list of projects in this format. A browser that names no format in the URL is sent to the search if a mirror is in the list."""
     if is_browser(ask) and ask.query("format") is None and ask.segments[1] not in _ENDPOINTS:
-        page = await search_page(ask)
-        if page is not None:
-            return page
+        layers = await ask.engine.browsing.layers(ask.index, principal=ask.principal)
+        if any(layer.mirrored for layer in layers):
+            return _to_search(ask)
     if isinstance(media_type, NotAcceptable):
         return not_acceptable(ask, media_type)
     serial = ask.engine.store.seen()
@@ -80,6 +80,12 @@ async def list_in(ask: Ask, media_type: str | NotAcceptable) -> Reply:
         if_none_match=ask.request.headers.get("If-None-Match"),
     )
     return page_reply(answer, serial)
+
+
+def _to_search(ask: Ask) -> Reply:
+    """Redirect a person to the page to search: a mirror may have 900,000 names."""
+    reply = redirect(f"{ask.root}{ask.index}/+search{ask.query_suffix}", status=302)
+    return replace(reply, headers={**reply.headers, "Cache-Control": "no-store", "Vary": "Accept, Authorization"})
 
 
 async def list_for_installers(ask: Ask) -> Reply:

@@ -10,20 +10,14 @@ from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
 
 _SHOWN: Final = 200
-_TEXT_LIMIT: Final = 100
 
 
 async def index(ask: Ask) -> Reply:
-    """The page. `?q=TEXT` searches; `?after=NAME` goes on behind a project."""
-    text = (ask.query("q") or "").strip()[:_TEXT_LIMIT]
+    """The page. `?after=NAME` goes on behind a project."""
     after = (ask.query("after") or "")[:200]
     options = await ask.engine.overview.index(ask.index, ask.principal)
-    layers = await ask.engine.searching.layers(ask.index, principal=ask.principal)
-    found = part = None
-    if text:
-        found = await ask.engine.searching.search(ask.index, text, principal=ask.principal, limit=_SHOWN)
-    else:
-        part = await ask.engine.searching.part(ask.index, after, principal=ask.principal, limit=_SHOWN + 1)
+    layers = await ask.engine.browsing.layers(ask.index, principal=ask.principal)
+    part = await ask.engine.browsing.part(ask.index, after, principal=ask.principal, limit=_SHOWN + 1)
     return await reading_page(
         ask,
         "pages/index.html",
@@ -36,10 +30,8 @@ async def index(ask: Ask) -> Reply:
             if name not in {"title", "description", "custom_data"}
         },
         layers=layers,
-        text=text,
         after=after,
-        found=found,
-        rows=part[:_SHOWN] if part is not None else (),
-        more=part is not None and len(part) > _SHOWN,
+        rows=part[:_SHOWN],
+        more=len(part) > _SHOWN,
         lines=installing_lines(f"{ask.url}/{ask.index}/+simple"),
     )

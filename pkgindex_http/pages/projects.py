@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pkgindex_core.clock import to_rfc3339
-from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.errors import Missing, PkgIndexError
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.fragments import directory, file_path
 from pkgindex_core.formats.project_outlines import attachment_path
@@ -23,6 +23,7 @@ from pkgindex_core.names import IndexName, normalized_or_none
 from pkgindex_core.protocols import PageEntry
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.reading.opened_files import StoredContent
+from pkgindex_core.services.reading.searching import FoundProjects
 from pkgindex_core.services.reading.showing import ProjectView
 from pkgindex_http.devpi.projects import to_normalized
 from pkgindex_http.pages.layout import reading_page
@@ -32,6 +33,7 @@ from pkgindex_http.wire.replies import Reply
 
 FILES: Final = 100
 """The files, and the versions, of one page."""
+_DEPENDANTS: Final = 10
 _METADATA_BYTES: Final = 1024 * 1024
 _PATIENCE: Final = 5.0
 """Seconds that a page waits for the metadata of a mirrored wheel."""
@@ -42,7 +44,10 @@ async def project(ask: Ask) -> Reply:
     if ask.values["project"] != ask.project:
         return to_normalized(ask)
     version = ask.values.get("version")
-    shown = await ask.engine.showing.project(ask.index, ask.project, version, principal=ask.principal)
+    try:
+        shown = await ask.engine.showing.project(ask.index, ask.project, version, principal=ask.principal)
+    except Missing as error:
+        raise await _with_near_names(ask, error) from error
     metadata, voucher, missing = await _metadata(ask, shown)
     number = _number(ask.query("page"))
     config = shown.resolution.tree.indexes[ask.index]
@@ -64,6 +69,7 @@ async def project(ask: Ask) -> Reply:
         ),
         links=_links(metadata),
         dependencies=[_dependency(each) for each in metadata.get("requires_dist") or ()],
+        dependants=await _dependants(ask),
         files=files,
         yanked=bool(shown.files) and all(file.yanked for _, file in shown.files),
         number=number,
@@ -77,6 +83,22 @@ async def project(ask: Ask) -> Reply:
         may_manage=bool(permits(ask.principal, Action.DELETE, index=config, project=ask.project)),
         may_explain=bool(permits(ask.principal, Action.EXPLAIN, index=config, project=ask.project)),
     )
+
+
+async def _with_near_names(ask: Ask, error: Missing) -> Missing:
+    """The error, with projects that have a name like that of the missing one."""
+    if error.what != "project" or error.hint:
+        return error
+    near = await ask.engine.searching.near(ask.index, ask.project, principal=ask.principal)
+    return Missing(error.what, error.name, hint=f"near names: {', '.join(near)}") if near else error
+
+
+async def _dependants(ask: Ask) -> FoundProjects | None:
+    """The first projects here that require this one. None: that cannot be told now."""
+    try:
+        return await ask.engine.searching.dependants(ask.index, ask.project, principal=ask.principal, limit=_DEPENDANTS)
+    except PkgIndexError:
+        return None
 
 
 def _number(text: str | None) -> int:

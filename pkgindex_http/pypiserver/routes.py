@@ -13,7 +13,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.rules.permissions import Action
 from pkgindex_http.devpi import accounts, discovery
 from pkgindex_http.handlers import simple, uploads
-from pkgindex_http.pypiserver import pages, searching
+from pkgindex_http.pypiserver import pages
 from pkgindex_http.pypiserver.forms import Forms
 from pkgindex_http.pypiserver.packages import Packages
 from pkgindex_http.pypiserver.settings import read_settings
@@ -43,7 +43,7 @@ def made(context: Context) -> tuple[Route, ...]:
         Route("GET", "/", _ROOT, front, "a page for a person, or the file of `--welcome`",
             variants=(Variant(wants_document, accounts.list_users, Glanced(_ROOT.why, discovery.may_ask), envelope=True),)),
         Route("POST", "/", _UPLOAD_BY_ALL if is_open else _UPLOAD, forms.take, "`:action`: file_upload, doc_upload, remove_pkg, submit, verify"),
-        Route("POST", "/RPC2", _READ, searching.search, "XML-RPC: `search`"),
+        Route("POST", "/RPC2", _READ, late("pkgindex_http.handlers.xmlrpc:called"), "XML-RPC: `search`"),
         Route("GET", settings.health_endpoint, Public("a constant"), pages.healthy, "the text Ok"),
         Route("GET", "/favicon.ico", Public("a constant"), pages.nothing, "404"),
         Route("GET", "/simple/{project}/", _READ_PROJECT, page, "a project's files, or the way to the fallback", repeats=True),

@@ -32,7 +32,7 @@ _PUSH = OnIndex(Action.PUSH, about="project")
 # fmt: off
 ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/+login", Public("a form for a password"), _late("log_in:page"), "a form to log in; ?back=PAGE"),
-    Route("GET", "/+working.css", Public("the answer is constant"), _late("styling:style"), "the style sheet of the pages to work on"),
+    Route("GET", "/+working.css", Public("the answer is constant"), late("pkgindex_http.handlers.assets:style"), "the style sheet of the pages to work on"),
     _page("POST", "/+logout", Glanced("ends the log-in of its own cookie"), _late("log_in:log_out"), "log out"),
     _page("GET", "/+users", _USERS, _late("accounts:users"), "the users, and a form for a new one"),
     _page("POST", "/+users", Checked(Action.USER_CREATE, _late("accounts:may_make")), _late("accounts:make_user"), "make a user, by a form"),

@@ -1,7 +1,8 @@
-"""A real bandersnatch mirrors the default index; a real `pip search` is told what to use."""
+"""A real bandersnatch mirrors the default index; a real `pip search` finds what there is."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,13 @@ async def test_bandersnatch_mirrors_the_default_index_and_then_what_is_new(
         assert found == ["alpha-2.0", "beta-1.0", "six-1.17.0"], ran.output
 
 
-async def test_pip_search_is_told_what_to_use(server: ServerProcess, pip_environments: dict[str, Path]) -> None:
-    ran = await run(pip_environments["pip"], "-m", "pip", "search", "--index", f"{server.url}/pypi", "demo")
-    assert ran.status != 0
-    assert "this index has no XML-RPC API" in ran.output
-    assert "pip index versions NAME" in ran.output
+@pytest.mark.parametrize("path", ["", "/pypi", "/root/dev/"])
+async def test_pip_search_finds_what_there_is(
+    server: ServerProcess, pip_environments: dict[str, Path], tmp_path: Path, path: str
+) -> None:
+    await upload(server, tmp_path, build_wheel("alpha_tool", "1.0"))
+    ran = await run(pip_environments["pip"], "-m", "pip", "search", "--index", f"{server.url}{path}", "alpha", "tool")
+    assert ran.status == 0, ran.output
+    assert re.search(r"^alpha[-_]tool \(1\.0\)", ran.output, re.MULTILINE), ran.output
+    ran = await run(pip_environments["pip"], "-m", "pip", "search", "--index", f"{server.url}{path}", "nothing-like-it")
+    assert ran.status == 23, "pip's status for nothing found"

@@ -128,6 +128,9 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     # the pages on which people work; forms come with their token
     "GET /+login":                                             ("anything", 200),
     "GET /+working.css":                                       ("anything", 200),
+    "GET /+search":                                            ("status", 200),  # what one may not read is not found
+    "GET /+search.js":                                         ("anything", 200),
+    "GET /{user}/{index}/+search":                             ("list", 200),
     "POST /+logout":                                           ("anything", 303),
     "GET /+users":                                             ("metrics", 200),
     "POST /+users":                                            ("make a user", 303),
@@ -172,8 +175,8 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /_/oidc/audience":                                    ("anything", 403),  # no issuer is configured
     "POST /_/oidc/mint-token":                                 ("anything", 422),
     "POST /_/oidc/burn-token":                                 ("anything", 404),
-    "POST /pypi[/]":                                           ("anything", 200),
-    "POST /RPC2":                                              ("anything", 200),
+    "POST /pypi[/]":                                           ("list", 400),  # the body is no call
+    "POST /RPC2":                                              ("list", 400),
     # an index by its name
     "GET /+at/{at}/{user}/{index}/+simple":                     ("slash", 301),
     "GET /+at/{at}/{user}/{index}/+simple/":                    ("list", 200),

@@ -19,6 +19,7 @@ from pkgindex_core.models import Attachment, Release
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1
+from pkgindex_core.rules.searching.queries import read_query
 from pkgindex_core.services.moving.static_projects import StaticView
 from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, zip_of
@@ -77,7 +78,7 @@ ADVISORIES: Final = [
 ]
 """The mirror and the stage have advisories of their own. They decide nothing without a policy that reads them."""
 SILENT: Final = {
-    "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
+    "/+search.js", "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
     "/{user}[/]", "/simple", "/simple/{project}", "/simple/namespaces", "/simple/namespace/{namespace}", "/{user}/{index}/+simple/namespaces", "/{user}/{index}/+simple/namespace/{namespace}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
     "/+at/{at}/{user}/{index}/+simple", "/+at/{at}/{user}/{index}/+simple/{project}", "/{user}/{index}/{project}/{version}/+doc",
     "/{user}/{index}/{project}/{version}/+d", "/{user}/{index}/{project}/{version}/+d/{path...}", "/{user}/{index}/+e/{a}/{filename}",
@@ -99,6 +100,7 @@ APART: Final = {
 BROWSER: Final = "text/html,application/xhtml+xml,*/*;q=0.8"
 LISTS: Final = {
     "/simple/", "/simple/v1+json/", "/simple/v1+html/", "/{user}/{index}[/]", "/{user}/{index}/+simple/", "/+at/{at}/{user}/{index}/+simple/",
+    "/+search", "/{user}/{index}/+search",
 }  # fmt: skip
 """Routes that list projects."""
 
@@ -217,12 +219,17 @@ async def beside(world: Mirrored) -> dict[str, bool]:
         project = await engine.static_projects.read(view, about.project)
         names = {file.filename for file in project.files} if project is not None else set()
         found[f"tree of {about.project} in {start}"] = about.held.filename in names
-        story = await engine.searching.search(start, about.project, principal=Principal(name="root"), limit=10)
+        story = await engine.searching.search(
+            read_query(about.project), start=start, principal=Principal(name="root"), limit=10
+        )
+        found[f"version of {about.project} found in {start}"] = "2.0" in {each.version for each in story.projects}
         if start == about.index:
             document = {"name": about.project, "version": "2.0", "targetindex": "root/target"}
             async with world.served.request("PUSH", f"/{start}", json=document, headers=basic("root")) as answer:
                 found[f"push of {about.project} from {start}"] = answer.status == 200
-        found[f"search for {about.project} in {start}"] = about is DEMO and "demo" in story.mirrored
+        found[f"search for {about.project} in {start}"] = about is DEMO and any(
+            each.project == about.project for each in story.projects
+        )
     return found
 
 

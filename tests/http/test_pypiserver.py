@@ -19,7 +19,7 @@ from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.testing import wheels
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel, core_metadata
-from pkgindex_http.pypiserver.searching import read_call
+from pkgindex_http.handlers.xmlrpc import read_call
 from pkgindex_mirror.testing.upstream import ScriptedUpstream
 from tests.http.shelf import ALICE, ROOT, WRONG, OpenShelf, Shelf, open_shelf
 
@@ -371,10 +371,11 @@ class TestSearch:
     def test_a_call_is_read_whatever_stands_around_it(self) -> None:
         assert read_call(b"<?xml version='1.0'?>\n<methodCall>\n<methodName> search </methodName></methodCall>") == (
             "search",
-            "",
+            (),
         )
-        written = xmlrpc.client.dumps(({"name": ["a & b", "c"]},), "search").encode()
-        assert read_call(written) == ("search", "a & b")
+        words = ["a & b", "c"]
+        written = xmlrpc.client.dumps(({"name": words, "summary": words}, "or"), "search").encode()
+        assert read_call(written) == ("search", ("a & b", "c"))
 
 
 class TestFallback:

@@ -1,4 +1,4 @@
-"""The style sheet of the pages to work on. It is a file of its own, since the pages permit no style in them."""
+"""The style sheet and the script of the pages for people. They are files of their own, since the pages permit neither in them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ from pkgindex_core.rules.stamping import matches
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply
 
-_SHEET: Final = Path(__file__).parents[1] / "html" / "working" / "working.css"
+_HTML: Final = Path(__file__).parents[1] / "html"
 
 
 async def style(ask: Ask) -> Reply:
     """The style sheet."""
-    body = await ask.engine.in_worker(partial(_SHEET.read_bytes))
+    return await _asset(ask, _HTML / "working" / "working.css", "text/css; charset=utf-8")
+
+
+async def search_script(ask: Ask) -> Reply:
+    """The script of the page to search."""
+    return await _asset(ask, _HTML / "pages" / "search.js", "text/javascript; charset=utf-8")
+
+
+async def _asset(ask: Ask, path: Path, content_type: str) -> Reply:
+    body = await ask.engine.in_worker(partial(path.read_bytes))
     etag = f'"{sha256_of(body)[:32]}"'
     headers = {
-        "Content-Type": "text/css; charset=utf-8",
+        "Content-Type": content_type,
         "Cache-Control": "public, max-age=600",
         "ETag": etag,
         **SECURITY_HEADERS,

@@ -1,4 +1,4 @@
-"""POST `/RPC2`: the search of XML-RPC, for `pip search` of old and for scripts.
+"""XML-RPC: `search`, which `pip search --index URL` calls. It posts to the URL that it is given: the root, an index, `/pypi` or `/RPC2`.
 
 The document is read by expat with a bound, and any document type is refused: entities that grow or read files are declared in one
 (CWE-776, CWE-611).
@@ -11,54 +11,55 @@ import xmlrpc.client
 from typing import Final
 from xml.parsers import expat
 
-import msgspec
-
-from pkgindex_core.errors import Missing, Refused
-from pkgindex_core.names import normalized_or_none
+from pkgindex_core.errors import Refused
+from pkgindex_core.rules.searching.queries import plain_query
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.bodies import read_bytes
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply
 
 _BYTES: Final = 64 * 1024
-_TEXT_LIMIT: Final = 100
 _FOUND: Final = 100
+_OPERATORS: Final = frozenset({"and", "or"})
 _NOT_IN_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML document may have (XML 1.0, section 2.2). A summary may have them."""
 _NO_SUCH_METHOD: Final = -32601
 """http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php"""
 
 
-class _Info(msgspec.Struct):
-    name: str
-    version: str
-    summary: str | None = None
-
-
-class _SearchedDocument(msgspec.Struct):
-    info: _Info
-
-
-async def search(ask: Ask) -> Reply:
-    """The projects whose name contains the first text of the call, each with its newest version."""
-    method, text = read_call(await read_bytes(ask.request, limit=_BYTES))
+async def called(ask: Ask) -> Reply:
+    """Answer a call of `search`, and any other with a fault that says what to use instead."""
+    method, texts = read_call(await read_bytes(ask.request, limit=_BYTES))
     if method != "search":
-        fault = xmlrpc.client.Fault(_NO_SUCH_METHOD, f"the method {method[:40]!r} is not known here; `search` is")
+        fault = xmlrpc.client.Fault(
+            _NO_SUCH_METHOD,
+            f"the method {method[:40]!r} is not known here; `search` is. `pip index versions NAME` shows the versions of one project."
+            " Mirrors read /simple/ as JSON: each project has a `_last-serial`.",
+        )
         return _reply(xmlrpc.client.dumps(fault, methodresponse=True))
-    # The search looks at no directory, and a project may lie there that was not seen yet.
+    # A search looks at no directory, and a project may lie there that was not seen yet.
     config = await ask.engine.indexes.config(ask.index)
-    await ask.engine.sources.of(config).names(config)
-    found = await ask.engine.searching.search(ask.index, text[:_TEXT_LIMIT], principal=ask.principal, limit=_FOUND)
-    rows: list[dict[str, str | int]] = []
-    for name in found.own:
-        info = await _information(ask, name)
-        if info is not None:
-            summary = info.summary or info.version
-            rows.append({"_pypi_ordering": len(rows), "name": info.name, "version": info.version, "summary": summary})
+    if not config.mirrored:
+        await ask.engine.sources.of(config).names(config)
+    found = await ask.engine.searching.search(
+        plain_query(" ".join(texts)), start=ask.index, principal=ask.principal, limit=_FOUND
+    )
+    rows: list[dict[str, str | int]] = [
+        {
+            "_pypi_ordering": place,
+            "name": each.name,
+            "version": each.version,
+            "summary": each.summary or each.version,
+        }
+        for place, each in enumerate(found.projects)
+    ]
     return _reply(xmlrpc.client.dumps((rows,), methodresponse=True))
 
 
-def read_call(body: bytes) -> tuple[str, str]:
-    """The method of a call and its first text. `Refused` for what is no call, and for a document type."""
+def read_call(body: bytes) -> tuple[str, tuple[str, ...]]:
+    """The method of a call, and its texts, each once. pip sends the same words for `name` and for `summary`, and then an operator.
+
+    `Refused` for what is no call, and for a document type.
+    """
     call = _Call()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -70,16 +71,18 @@ def read_call(body: bytes) -> tuple[str, str]:
         parser.Parse(body, True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter: an encoding that is not known
         raise Refused("Invalid or unsafe XML payload") from error
-    if "methodName" not in call.found:
+    if not call.method:
         raise Refused("Invalid or unsafe XML payload", hint="send a methodCall with a methodName")
-    return call.found["methodName"], call.found.get("string", "")
+    texts = call.strings[:-1] if len(call.strings) > 1 and call.strings[-1] in _OPERATORS else call.strings
+    return call.method, tuple(dict.fromkeys(texts))
 
 
 class _Call:
-    """Keeps the first text of each element that matters."""
+    """Keeps the texts of the elements that matter."""
 
     def __init__(self) -> None:
-        self.found: dict[str, str] = {}
+        self.method = ""
+        self.strings: list[str] = []
         self._open = ""
         self._pieces: list[str] = []
 
@@ -90,25 +93,15 @@ class _Call:
         self._open, self._pieces = name, []
 
     def end(self, name: str) -> None:
-        if name == self._open and name in {"methodName", "string"}:
-            self.found.setdefault(name, "".join(self._pieces).strip())
+        text = "".join(self._pieces).strip()
+        if name == self._open == "methodName":
+            self.method = self.method or text
+        elif name == self._open == "string":
+            self.strings.append(text)
         self._open = ""
 
     def text(self, data: str) -> None:
         self._pieces.append(data)
-
-
-async def _information(ask: Ask, display_name: str) -> _Info | None:
-    project = normalized_or_none(display_name)
-    if project is None:
-        return None
-    try:
-        document = await ask.engine.information.document(
-            ask.index, project, None, principal=ask.principal, root=f"{ask.url}/", packages=False
-        )
-    except Missing:  # all of it is hidden
-        return None
-    return msgspec.json.decode(document.body, type=_SearchedDocument).info
 
 
 def _reply(text: str) -> Reply:
