@@ -12,7 +12,10 @@ from typing import Final
 from xml.parsers import expat
 
 from pkgindex_core.errors import Refused
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.protocols.catalogue import CatalogueEntry, SearchQuery
 from pkgindex_core.rules.searching.queries import plain_query
+from pkgindex_core.rules.searching.ranking import rank
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.bodies import read_bytes
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply
@@ -36,13 +39,11 @@ async def called(ask: Ask) -> Reply:
             " Mirrors read /simple/ as JSON: each project has a `_last-serial`.",
         )
         return _reply(xmlrpc.client.dumps(fault, methodresponse=True))
-    # A search looks at no directory, and a project may lie there that was not seen yet.
+    query = plain_query(" ".join(texts))
     config = await ask.engine.indexes.config(ask.index)
-    if not config.mirrored:
-        await ask.engine.sources.of(config).names(config)
-    found = await ask.engine.searching.search(
-        plain_query(" ".join(texts)), start=ask.index, principal=ask.principal, limit=_FOUND
-    )
+    if config.files_elsewhere and not config.mirrored:
+        await _look_there(ask, config, query)
+    found = await ask.engine.searching.search(query, start=ask.index, principal=ask.principal, limit=_FOUND)
     rows: list[dict[str, str | int]] = [
         {
             "_pypi_ordering": place,
@@ -53,6 +54,19 @@ async def called(ask: Ask) -> Reply:
         for place, each in enumerate(found.projects)
     ]
     return _reply(xmlrpc.client.dumps((rows,), methodresponse=True))
+
+
+async def _look_there(ask: Ask, config: IndexConfig, query: SearchQuery) -> None:
+    """Have the source of a directory look at the projects with such names, since a project may lie there that was not seen yet."""
+    source = ask.engine.sources.of(config)
+    names = await source.names(config)
+    left = _FOUND
+    async for rows in names.read(""):
+        for row in rows:
+            if left and rank(query, CatalogueEntry(index=config.name, project=row.name)) is not None:
+                (standing,) = await ask.engine.store.standings(row.name, [config.name])
+                await source.refresh(config, row.name, standing)
+                left -= 1
 
 
 def read_call(body: bytes) -> tuple[str, tuple[str, ...]]:

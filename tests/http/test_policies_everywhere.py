@@ -88,6 +88,7 @@ SILENT: Final = {
 }  # fmt: skip
 """Routes that say nothing about files: redirects that depend on the URL alone, and what is about the server or a user."""
 APART: Final = {
+    "/+search": "finds what is in all indexes, such as the one without policies to which releases are pushed here",
     "/+explain": "tells of hidden files, with the reasons",
     "/+decisions": "the same",
     "/{user}/{index}/+advisories": "tells of advisories, to those who may change the index",
@@ -100,7 +101,7 @@ APART: Final = {
 BROWSER: Final = "text/html,application/xhtml+xml,*/*;q=0.8"
 LISTS: Final = {
     "/simple/", "/simple/v1+json/", "/simple/v1+html/", "/{user}/{index}[/]", "/{user}/{index}/+simple/", "/+at/{at}/{user}/{index}/+simple/",
-    "/+search", "/{user}/{index}/+search",
+    "/{user}/{index}/+search",
 }  # fmt: skip
 """Routes that list projects."""
 
