@@ -19,7 +19,7 @@ from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 
 
-class CatalogueEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SearchEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A project in one index, as a search sees it."""
 
     index: IndexName
@@ -52,9 +52,9 @@ class CatalogueEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.display_name or self.project
 
 
-def listed(index: IndexName, project: ProjectName, display_name: str = "") -> CatalogueEntry:
+def listed(index: IndexName, project: ProjectName, display_name: str = "") -> SearchEntry:
     """The entry of a name of which nothing more is known, in the list of a mirror."""
-    return CatalogueEntry(
+    return SearchEntry(
         index=index, project=project, mirrored=True, display_name="" if display_name == project else display_name
     )
 
@@ -106,7 +106,7 @@ FIRST: Final = Rank(-1, False, 0, "", "")
 
 class RankedEntry(NamedTuple):
     rank: Rank
-    entry: CatalogueEntry
+    entry: SearchEntry
 
 
 class CatalogueProgress(Struct, frozen=True, kw_only=True):
@@ -137,7 +137,7 @@ class CatalogueUpdate(Struct, frozen=True, kw_only=True):
     drop_indexes: Collection[IndexName] = ()
     drop: Sequence[tuple[IndexName, ProjectName]] = ()
     """Projects that an index does not have any more. One that a mirror lists stays, with its name alone."""
-    put: Sequence[CatalogueEntry] = ()
+    put: Sequence[SearchEntry] = ()
     """New entries, which replace those of the same index and project."""
     names: Sequence[NamesUpdate] = ()
     progress: CatalogueProgress

@@ -19,12 +19,12 @@ from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.catalogue import (
     FIRST,
-    CatalogueEntry,
     CatalogueProgress,
     CatalogueUpdate,
     NamesUpdate,
     RankedEntry,
     SearchCatalogue,
+    SearchEntry,
     SearchQuery,
     listed,
 )
@@ -48,21 +48,21 @@ _QUERIES: Final = (
 )  # fmt: skip
 
 
-def sample_entry(project: str, index: IndexName = DEV, **fields: object) -> CatalogueEntry:
+def sample_entry(project: str, index: IndexName = DEV, **fields: object) -> SearchEntry:
     """An entry with a version."""
-    made = CatalogueEntry(
+    made = SearchEntry(
         index=index, project=ProjectName(project), mirrored=index == MIRROR, version="1.0", described=True
     )
     return replace(made, **fields) if fields else made
 
 
-def sample_entries(chance: random.Random, count: int) -> list[CatalogueEntry]:
+def sample_entries(chance: random.Random, count: int) -> list[SearchEntry]:
     """Different entries of names and texts that often agree."""
-    found: dict[tuple[IndexName, ProjectName], CatalogueEntry] = {}
+    found: dict[tuple[IndexName, ProjectName], SearchEntry] = {}
     while len(found) < count:
         name = chance.choice(("", "-")).join(chance.choices(_SYLLABLES, k=chance.randint(1, 3)))
         index = chance.choice(sorted(ALL))
-        entry = CatalogueEntry(index=index, project=ProjectName(name), mirrored=index == MIRROR)
+        entry = SearchEntry(index=index, project=ProjectName(name), mirrored=index == MIRROR)
         if chance.random() < 0.7:
             entry = replace(
                 entry,
@@ -83,7 +83,7 @@ def sample_entries(chance: random.Random, count: int) -> list[CatalogueEntry]:
 
 
 def by_the_rule(
-    entries: Collection[CatalogueEntry], query: SearchQuery, indexes: Collection[IndexName]
+    entries: Collection[SearchEntry], query: SearchQuery, indexes: Collection[IndexName]
 ) -> list[RankedEntry]:
     """The result that the rule asks for."""
     ranked = ((rank(query, entry), entry) for entry in entries if entry.index in indexes)
@@ -115,7 +115,7 @@ class SearchCatalogueContract:
     async def write(
         self,
         *,
-        put: Sequence[CatalogueEntry] = (),
+        put: Sequence[SearchEntry] = (),
         drop: Sequence[tuple[IndexName, ProjectName]] = (),
         names: Sequence[NamesUpdate] = (),
         drop_indexes: Collection[IndexName] = (),

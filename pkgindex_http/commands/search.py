@@ -10,7 +10,7 @@ from pkgindex_core.commands.helping import command
 from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.config import Settings
 from pkgindex_core.names import parse_index_name
-from pkgindex_core.protocols.catalogue import CatalogueEntry
+from pkgindex_core.protocols.catalogue import SearchEntry
 from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
 
 _NAME_WIDTH: Final = 32
@@ -51,12 +51,12 @@ async def search(words: tuple[str, ...], index_name: str | None, limit: int, as_
         talk(f"the last {found.behind} changes are not searched yet")
 
 
-def _line(entry: CatalogueEntry) -> str:
+def _line(entry: SearchEntry) -> str:
     named = f"{entry.name} {entry.version}".strip()
     return f"{named:<{_NAME_WIDTH}}  {entry.index}  {entry.summary}".rstrip()
 
 
-def _document(entry: CatalogueEntry) -> dict[str, object]:
+def _document(entry: SearchEntry) -> dict[str, object]:
     return {
         "name": entry.name,
         "project": entry.project,

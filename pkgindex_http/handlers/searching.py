@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols.catalogue import CatalogueEntry
+from pkgindex_core.protocols.catalogue import SearchEntry
 from pkgindex_core.rules.searching.queries import read_query
 from pkgindex_core.services.reading.searching import MOST, FoundProjects
 from pkgindex_http.requests import Ask
@@ -45,7 +45,7 @@ class SearchAnswer(Struct, frozen=True, kw_only=True):
         values = {"q": self.text, "after": self.found.after} | ({} if limit == USUAL else {"limit": str(limit)})
         return urlencode(values)
 
-    def path_of(self, entry: CatalogueEntry) -> str:
+    def path_of(self, entry: SearchEntry) -> str:
         """The path of a project below the root of the server: in the index in which was searched, or else in its own."""
         return f"{quote(self.start or entry.index)}/{quote(entry.project)}"
 
@@ -93,7 +93,7 @@ def _limit(ask: Ask) -> int:
     return int(text)
 
 
-def _document(answer: SearchAnswer, entry: CatalogueEntry, root: str) -> dict[str, Any]:
+def _document(answer: SearchAnswer, entry: SearchEntry, root: str) -> dict[str, Any]:
     return {
         "name": entry.name,
         "project": entry.project,

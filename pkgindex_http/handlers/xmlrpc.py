@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.models import IndexConfig
-from pkgindex_core.protocols.catalogue import CatalogueEntry, SearchQuery
+from pkgindex_core.protocols.catalogue import SearchEntry, SearchQuery
 from pkgindex_core.rules.searching.queries import plain_query
 from pkgindex_core.rules.searching.ranking import rank
 from pkgindex_http.requests import Ask
@@ -63,7 +63,7 @@ async def _look_there(ask: Ask, config: IndexConfig, query: SearchQuery) -> None
     left = _FOUND
     async for rows in names.read(""):
         for row in rows:
-            if left and rank(query, CatalogueEntry(index=config.name, project=row.name)) is not None:
+            if left and rank(query, SearchEntry(index=config.name, project=row.name)) is not None:
                 (standing,) = await ask.engine.store.standings(row.name, [config.name])
                 await source.refresh(config, row.name, standing)
                 left -= 1

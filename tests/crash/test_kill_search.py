@@ -16,7 +16,7 @@ from pkgindex_core.engines.memory.catalogue import MemoryCatalogue
 from pkgindex_core.failpoints import POINTS
 from pkgindex_core.models import File, Release
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.catalogue import CatalogueEntry, SearchCatalogue, SearchQuery
+from pkgindex_core.protocols.catalogue import SearchCatalogue, SearchEntry, SearchQuery
 from pkgindex_core.services.administering.cataloguing import Cataloguing
 from tests.crash.test_sqlite_crashes import environment
 
@@ -63,7 +63,7 @@ async def step_until_killed(data: Path, points: str) -> int:
     return await asyncio.wait_for(child.wait(), 60)
 
 
-async def content(catalogue: SearchCatalogue) -> list[CatalogueEntry]:
+async def content(catalogue: SearchCatalogue) -> list[SearchEntry]:
     return [each.entry for each in await catalogue.find(SearchQuery(), {HOSTED, MIRROR}, limit=1000)]
 
 

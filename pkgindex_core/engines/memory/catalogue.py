@@ -10,12 +10,12 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.catalogue import (
     FIRST,
-    CatalogueEntry,
     CatalogueProgress,
     CatalogueUpdate,
     Rank,
     RankedEntry,
     SearchCatalogue,
+    SearchEntry,
     SearchQuery,
     listed,
 )
@@ -29,9 +29,9 @@ class MemoryCatalogue:
 
     def __init__(self) -> None:
         self._progress = CatalogueProgress()
-        self._known: dict[_Key, CatalogueEntry] = {}
+        self._known: dict[_Key, SearchEntry] = {}
         """Projects that the indexes have."""
-        self._listed: dict[_Key, CatalogueEntry] = {}
+        self._listed: dict[_Key, SearchEntry] = {}
         """Names that mirrors list."""
 
     async def progress(self) -> CatalogueProgress:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.catalogue import CatalogueEntry, Rank, RankedEntry, Restriction, SearchQuery, Word, listed
+from pkgindex_core.protocols.catalogue import Rank, RankedEntry, Restriction, SearchEntry, SearchQuery, Word, listed
 from pkgindex_core.rules.searching.ranking import (
     SHORTEST_IN_NAMES,
     SHORTEST_MISSPELLED,
@@ -42,7 +42,7 @@ _rank_of: Final = attrgetter("rank")
 _Row = tuple[int, str, int, str, bytes | None]
 """Id, normalised name, index, display name if it is listed and another, entry if more than the name is known."""
 
-_decode_entry: Final = msgspec.msgpack.Decoder(CatalogueEntry).decode
+_decode_entry: Final = msgspec.msgpack.Decoder(SearchEntry).decode
 
 
 class _SearchParts(Struct, frozen=True):

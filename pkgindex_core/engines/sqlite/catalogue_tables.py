@@ -18,7 +18,7 @@ import msgspec
 from pkgindex_core.engines.sqlite.catalogue_queries import LENGTH, MIRRORED, indexed_name
 from pkgindex_core.engines.sqlite.database import require_safe_sqlite
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols.catalogue import CatalogueEntry, CatalogueProgress, CatalogueUpdate, NamesUpdate
+from pkgindex_core.protocols.catalogue import CatalogueProgress, CatalogueUpdate, NamesUpdate, SearchEntry
 from pkgindex_core.rules.searching.folding import folded
 
 _CACHE_KIB: Final = 2000
@@ -148,7 +148,7 @@ def _layer(connection: apsw.Connection, index: IndexName) -> int:
     return int(row[0])
 
 
-def _put(connection: apsw.Connection, entry: CatalogueEntry) -> None:
+def _put(connection: apsw.Connection, entry: SearchEntry) -> None:
     layer = _layer(connection, entry.index)
     row = connection.execute(
         "SELECT id, known IS NOT NULL FROM entries WHERE name = ? AND layer = ?", (entry.project, layer)
@@ -170,13 +170,13 @@ def _put(connection: apsw.Connection, entry: CatalogueEntry) -> None:
     )
 
 
-def _new_id(connection: apsw.Connection, entry: CatalogueEntry) -> int:
+def _new_id(connection: apsw.Connection, entry: SearchEntry) -> int:
     bucket = entry.mirrored * MIRRORED + min(len(entry.project), _LONGEST_BUCKET) * LENGTH
     last = connection.execute("SELECT max(id) FROM entries WHERE id >= ? AND id < ?", (bucket, bucket + LENGTH)).get
     return (last or bucket) + 1
 
 
-def _columns(entry: CatalogueEntry) -> Iterator[str]:
+def _columns(entry: SearchEntry) -> Iterator[str]:
     """The texts of the columns of `texts`: folded words, and names as they are."""
     authors = " ".join(folded(entry.authors))
     classifiers = " ".join(folded(" ".join(entry.classifiers)))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.versions import is_stable, version_key
 from pkgindex_core.names import normalized_or_none
-from pkgindex_core.protocols.catalogue import CatalogueEntry
+from pkgindex_core.protocols.catalogue import SearchEntry
 
 _TEXT: Final = 1000
 """Most characters of one text in an entry."""
@@ -50,7 +50,7 @@ def representing(versions: Iterable[str], is_yanked: Callable[[str], bool]) -> s
     return next((version for version in ordered if not is_yanked(version)), ordered[0] if ordered else "")
 
 
-def of_release(entry: CatalogueEntry, metadata: bytes) -> CatalogueEntry:
+def of_release(entry: SearchEntry, metadata: bytes) -> SearchEntry:
     """An entry with the stored metadata of its version. Metadata that cannot be read says nothing."""
     try:
         said = _said_decoder.decode(metadata)
@@ -59,7 +59,7 @@ def of_release(entry: CatalogueEntry, metadata: bytes) -> CatalogueEntry:
     return _described(entry, said)
 
 
-def of_metadata(entry: CatalogueEntry, metadata: CoreMetadata) -> CatalogueEntry:
+def of_metadata(entry: SearchEntry, metadata: CoreMetadata) -> SearchEntry:
     """An entry with the core metadata of its version."""
     said = _Said(
         summary=metadata.summary,
@@ -109,7 +109,7 @@ def _in_site_packages(path: str) -> str:
     return "" if top.endswith(".dist-info") else path
 
 
-def _described(entry: CatalogueEntry, said: _Said) -> CatalogueEntry:
+def _described(entry: SearchEntry, said: _Said) -> SearchEntry:
     people = (said.author, said.author_email, said.maintainer, said.maintainer_email)
     named = (found[1] for each in said.requires_dist[:_REQUIREMENTS] if (found := _required(each)))
     licences = [

@@ -22,7 +22,7 @@ from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from pkgindex_core.protocols.catalogue import CatalogueEntry, Rank, Restriction, SearchQuery, Word
+from pkgindex_core.protocols.catalogue import Rank, Restriction, SearchEntry, SearchQuery, Word
 from pkgindex_core.rules.searching.folding import folded, has_words
 
 
@@ -45,7 +45,7 @@ SHORTEST_MISSPELLED = 4
 """Characters of a word in which a typing error is forgiven."""
 
 
-def rank(query: SearchQuery, entry: CatalogueEntry) -> Rank | None:
+def rank(query: SearchQuery, entry: SearchEntry) -> Rank | None:
     """The rank of an entry; None if it does not fit."""
     if not all(_permits(each, entry) for each in query.restrictions):
         return None
@@ -78,12 +78,12 @@ def misspells(word: str, name: str) -> bool:
     )
 
 
-def said(entry: CatalogueEntry) -> tuple[str, ...]:
+def said(entry: SearchEntry) -> tuple[str, ...]:
     """The words of an entry's name, summary and keywords."""
     return (*entry.project.split("-"), *folded(entry.summary), *folded(entry.keywords))
 
 
-def _tier(words: Sequence[Word], entry: CatalogueEntry) -> Tier | None:
+def _tier(words: Sequence[Word], entry: SearchEntry) -> Tier | None:
     if not words:
         return Tier.SAID
     name = whole_name(words)
@@ -120,7 +120,7 @@ def _within(project: str, name: str) -> bool:
     return name in project if len(name) >= SHORTEST_WITHIN else _begins_word(project, name)
 
 
-def _elsewhere(word: Word, entry: CatalogueEntry) -> bool:
+def _elsewhere(word: Word, entry: SearchEntry) -> bool:
     return (
         has_words(folded(entry.authors), word.words)
         or any(has_words(folded(each), word.words) for each in entry.classifiers)
@@ -128,17 +128,17 @@ def _elsewhere(word: Word, entry: CatalogueEntry) -> bool:
     )
 
 
-def _anywhere(word: Word, entry: CatalogueEntry) -> bool:
+def _anywhere(word: Word, entry: SearchEntry) -> bool:
     named = bool(word.name) and _within(entry.project, word.name)
     return named or has_words(said(entry), word.words) or _elsewhere(word, entry)
 
 
-def _imports(entry: CatalogueEntry, text: str) -> bool:
+def _imports(entry: SearchEntry, text: str) -> bool:
     wanted = text.lower()
     return any(each.lower() == wanted for each in entry.imports)
 
 
-def _permits(restriction: Restriction, entry: CatalogueEntry) -> bool:
+def _permits(restriction: Restriction, entry: SearchEntry) -> bool:
     key = restriction.key
     if key == "index":
         return (entry.index == restriction.value) != restriction.negated
@@ -147,7 +147,7 @@ def _permits(restriction: Restriction, entry: CatalogueEntry) -> bool:
     return entry.described and _fits(restriction, entry) != restriction.negated
 
 
-def _fits(restriction: Restriction, entry: CatalogueEntry) -> bool:
+def _fits(restriction: Restriction, entry: SearchEntry) -> bool:
     value, words = restriction.value, restriction.words
     match restriction.key:
         case "depends":

@@ -20,7 +20,7 @@ from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, IndexConfig, Page, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import BlobStore, Projects, ReleaseRecords
-from pkgindex_core.protocols.catalogue import CatalogueEntry
+from pkgindex_core.protocols.catalogue import SearchEntry
 from pkgindex_core.rules.searching.entries import imported, of_metadata, of_release, representing
 from pkgindex_core.tools.workers import in_worker
 
@@ -43,7 +43,7 @@ class CatalogueEntries:
         self._blobs = blobs
         self._workers = workers
 
-    async def read(self, config: IndexConfig, project: ProjectName) -> CatalogueEntry | None:
+    async def read(self, config: IndexConfig, project: ProjectName) -> SearchEntry | None:
         """The entry of a project in one index; None if the index does not have it."""
         page = await self._store.page(config.name, project)
         if page is None:
@@ -53,7 +53,7 @@ class CatalogueEntries:
         else:
             version, files = await in_worker(self._workers, newest_of, page)
         named = page.head.display_name
-        entry = CatalogueEntry(
+        entry = SearchEntry(
             index=config.name,
             project=project,
             mirrored=config.mirrored,
@@ -69,7 +69,7 @@ class CatalogueEntries:
             entry = of_release(entry, release.metadata)
         return replace(entry, imports=await self._imports(wheels)) if entry.described else entry
 
-    async def _of_sidecars(self, entry: CatalogueEntry, wheels: Sequence[File]) -> CatalogueEntry:
+    async def _of_sidecars(self, entry: SearchEntry, wheels: Sequence[File]) -> SearchEntry:
         """The entry with the first sidecar that is stored."""
         for wheel in wheels[:_WHEELS]:
             try:

@@ -26,11 +26,11 @@ from pkgindex_core.models import IndexConfig, ProjectRow, Serial, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, ChangeLog, ListedNames, Projects, ReleaseRecords, Trees
 from pkgindex_core.protocols.catalogue import (
-    CatalogueEntry,
     CatalogueProgress,
     CatalogueUpdate,
     NamesUpdate,
     SearchCatalogue,
+    SearchEntry,
 )
 from pkgindex_core.protocols.index_store import Touched
 from pkgindex_core.rules.touching import together, touched_by
@@ -160,9 +160,9 @@ class Cataloguing:
             progress=replace(before, serial=touched.upto),
         )
 
-    async def _read(self, tree: Tree, keys: Sequence[_Key]) -> dict[_Key, CatalogueEntry | None]:
+    async def _read(self, tree: Tree, keys: Sequence[_Key]) -> dict[_Key, SearchEntry | None]:
         """The entries of projects as they are now; None: the index does not have it."""
-        found: dict[_Key, CatalogueEntry | None] = {}
+        found: dict[_Key, SearchEntry | None] = {}
         for index, project in keys:
             config = tree.indexes.get(index)
             found[index, project] = entry = await self._entries.read(config, project) if config is not None else None
@@ -170,7 +170,7 @@ class Cataloguing:
             await asyncio.sleep(0)  # small pages are read in this thread, and requests must not wait for all of them
         return found
 
-    def _expect(self, config: IndexConfig | None, entry: CatalogueEntry | None) -> None:
+    def _expect(self, config: IndexConfig | None, entry: SearchEntry | None) -> None:
         if config is None or entry is None:
             return
         key = (entry.index, entry.project)

@@ -23,11 +23,11 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import ChangeLog, PageFilter, Principal, Projects, Trees
 from pkgindex_core.protocols.catalogue import (
     FIRST,
-    CatalogueEntry,
     Rank,
     RankedEntry,
     Restriction,
     SearchCatalogue,
+    SearchEntry,
     SearchQuery,
 )
 from pkgindex_core.rules.filtering import applying
@@ -54,7 +54,7 @@ _MANY_SECONDS: Final = 0.05
 class FoundProjects(Struct, frozen=True, kw_only=True):
     """A part of the result of a search, best first."""
 
-    projects: tuple[CatalogueEntry, ...]
+    projects: tuple[SearchEntry, ...]
     after: str
     """The place behind this part, for the next one; empty: there is no more."""
     behind: int
@@ -159,12 +159,12 @@ class Searching:
 
     async def _seen(
         self,
-        entry: CatalogueEntry,
+        entry: SearchEntry,
         start: IndexName | None,
         principal: Principal,
         query: SearchQuery,
         chains: dict[IndexName, Chain],
-    ) -> CatalogueEntry | None:
+    ) -> SearchEntry | None:
         """The part of an entry that the principal sees; None if the page of the project does not take it from there."""
         seen_from = entry.index if start is None else start
         # The chain depends on the project for a token that is limited to projects.
@@ -183,9 +183,7 @@ class Searching:
             return entry
         return await self._filtered(entry, resolution, query)
 
-    async def _filtered(
-        self, entry: CatalogueEntry, resolution: Resolution, query: SearchQuery
-    ) -> CatalogueEntry | None:
+    async def _filtered(self, entry: SearchEntry, resolution: Resolution, query: SearchQuery) -> SearchEntry | None:
         """An entry without a version that filters hide; None if they hide all files, or if the rest does not fit the query."""
         parts = await self._assembling.read_at(resolution, None)
         moment = self._clock.now()
@@ -197,13 +195,13 @@ class Searching:
             return None
         if canonical_version(entry.version) in {canonical_version(version) for version in page.versions}:
             return entry
-        bare = CatalogueEntry(
+        bare = SearchEntry(
             index=entry.index, project=entry.project, mirrored=entry.mirrored, display_name=entry.display_name
         )
         return bare if rank(query, bare) is not None else None
 
 
-def _gives(layer: Layer, entry: CatalogueEntry) -> bool:
+def _gives(layer: Layer, entry: SearchEntry) -> bool:
     """Whether a layer gives files to the page of a project, or could: a mirror lists it, and no page of it is stored."""
     if layer.standing.holds:
         return layer.offers

@@ -32,7 +32,7 @@ from pkgindex_core.engines.sqlite.catalogue import FILE, SqliteCatalogue
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.models import File, IndexConfig, PageHead, Release, User
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.catalogue import CatalogueEntry, SearchCatalogue, SearchQuery
+from pkgindex_core.protocols.catalogue import SearchCatalogue, SearchEntry, SearchQuery
 from pkgindex_core.rules.searching.queries import read_query
 from pkgindex_core.services.administering import cataloguing
 from pkgindex_core.services.administering.catalogue_following import CatalogueFollower
@@ -93,7 +93,7 @@ class World:
         await self.apply(*event())
 
 
-async def content(catalogue: SearchCatalogue) -> dict[tuple[str, str], CatalogueEntry]:
+async def content(catalogue: SearchCatalogue) -> dict[tuple[str, str], SearchEntry]:
     """All entries; each once."""
     found = await catalogue.find(SearchQuery(), {DEV, MIRROR}, limit=10_000)
     entries = {(each.entry.index, each.entry.project): each.entry for each in found}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.catalogue import CatalogueEntry
+from pkgindex_core.protocols.catalogue import SearchEntry
 from pkgindex_core.rules.searching.entries import imported, of_metadata, of_release, representing
 from pkgindex_core.rules.searching.queries import read_query
 from pkgindex_core.rules.searching.ranking import Tier, misspells, rank
@@ -49,8 +49,8 @@ def test_every_edit_is_a_typing_error(text: str, at: int, character: str, edit: 
     assert misspells(text, edited) == (text != edited)
 
 
-def entry(project: str = "demo", **fields: Any) -> CatalogueEntry:
-    return CatalogueEntry(
+def entry(project: str = "demo", **fields: Any) -> SearchEntry:
+    return SearchEntry(
         index=IndexName("ann/dev"), project=ProjectName(project), version="1.0", described=True, **fields
     )
 
@@ -104,7 +104,7 @@ def test_tiers(query: str, tier: Tier | None) -> None:
 
 
 def test_what_is_not_known_is_no_answer() -> None:
-    bare = CatalogueEntry(index=IndexName("root/pypi"), project=ProjectName("demo"), mirrored=True)
+    bare = SearchEntry(index=IndexName("root/pypi"), project=ProjectName("demo"), mirrored=True)
     for query in ("depends:numpy", "-depends:numpy", "python:3.12", "-licence:gpl"):
         assert rank(read_query(query), bare) is None
     assert rank(read_query("-other"), bare) is not None
