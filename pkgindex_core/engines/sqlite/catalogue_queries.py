@@ -8,6 +8,7 @@ ids     mirrored, length, number: in the order of ranks within a tier, so that r
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import Final
@@ -22,8 +23,9 @@ from pkgindex_core.rules.searching.ranking import (
     SHORTEST_IN_NAMES,
     SHORTEST_MISSPELLED,
     SHORTEST_WITHIN,
+    Ranking,
     Tier,
-    rank,
+    misspells,
     whole_name,
 )
 
@@ -50,6 +52,7 @@ class _SearchParts(Struct, frozen=True):
 
     connection: apsw.Connection
     query: SearchQuery
+    ranking: Ranking
     layers: dict[int, IndexName]
     words: tuple[Word, ...]
     name: str
@@ -65,20 +68,28 @@ class _Looking(Struct, frozen=True):
     spans: tuple[tuple[int, int], ...] = ((0, _ENDS),)
     """Ids that may be candidates."""
 
+    fits: Callable[[str], bool] | None = None
+    """Whether a name can be a candidate, where that takes less time than ranking it."""
+
+    @property
+    def number(self) -> str:
+        """The column with the ids."""
+        return "e.id" if self.condition.startswith("entries") else f"{self.condition.split()[0]}.rowid"
+
 
 def find(
     connection: apsw.Connection, query: SearchQuery, indexes: Collection[IndexName], after: Rank, limit: int
 ) -> list[RankedEntry]:
     """The best entries behind a rank."""
     only = {each.value for each in query.restrictions if each.key == "index" and not each.negated}
-    wanted = [name for name in indexes if not only or only == {name}]
+    wanted = {name for name in indexes if not only or only == {name}}
     layers = {
-        number: IndexName(name)
-        for number, name in connection.execute("SELECT id, name FROM layers")
-        if name in set(wanted)
+        number: IndexName(name) for number, name in connection.execute("SELECT id, name FROM layers") if name in wanted
     }
     words = tuple(each for each in query.words if not each.negated)
-    search = _SearchParts(connection, query, layers, words, whole_name(words), tuple(_restricting(query.restrictions)))
+    search = _SearchParts(
+        connection, query, Ranking(query), layers, words, whole_name(words), tuple(_restricting(query.restrictions))
+    )
     found: list[RankedEntry] = []
     at_once = _by_parts_of_name(search, after)
     for tier in Tier if words else (Tier.SAID,):
@@ -125,6 +136,8 @@ def _of_tier(search: _SearchParts, tier: Tier, after: Rank, limit: int) -> list[
             if len(found) >= limit:
                 return found
             bucket, at = [], row[0] // LENGTH
+        if looking.fits is not None and not looking.fits(row[1]):
+            continue
         each = _ranked(search, row)
         if each is not None and each.rank.tier == tier and each.rank > after:
             bucket.append(each)
@@ -134,7 +147,7 @@ def _of_tier(search: _SearchParts, tier: Tier, after: Rank, limit: int) -> list[
 def _ranked(search: _SearchParts, row: _Row) -> RankedEntry | None:
     _, name, layer, display_name, known = row
     entry = _decode_entry(known) if known is not None else listed(search.layers[layer], ProjectName(name), display_name)
-    place = rank(search.query, entry)
+    place = search.ranking.rank(entry)
     return None if place is None else RankedEntry(place, entry)
 
 
@@ -146,10 +159,12 @@ def _rows(search: _SearchParts, looking: _Looking, start: int) -> Iterator[_Row]
         condition += " AND e.id IN (SELECT rowid FROM texts WHERE texts MATCH ?)"
         bindings += (" AND ".join(search.restricting),)
     layers = msgspec.json.encode([*search.layers]).decode()
+    # The ids of the full-text table: only these come in order by themselves, and only these begin at a place.
+    number = looking.number
     for low, high in looking.spans:
         yield from search.connection.execute(
             f"SELECT e.id, e.name, e.layer, e.listed, e.known FROM {condition}"  # noqa: S608  # texts of this module
-            " AND e.id >= ? AND e.id < ? AND e.layer IN (SELECT value FROM json_each(?)) ORDER BY e.id",
+            f" AND {number} >= ? AND {number} < ? AND e.layer IN (SELECT value FROM json_each(?)) ORDER BY {number}",
             (*bindings, max(low, first, start), min(high, end), layers),
         )
 
@@ -234,7 +249,8 @@ def _misspelled(search: _SearchParts) -> _Looking | None:
         trigrams += _trigrams(indexed_name(name[start + size + 1 :])[2:])
         matches.append(" AND ".join(trigrams))
     spans = tuple((source + (length - 1) * LENGTH, source + (length + 2) * LENGTH) for source in (0, MIRRORED))
-    return _Looking(_BY_PARTS, (" OR ".join(f"({each})" for each in dict.fromkeys(matches)),), spans)
+    match = " OR ".join(f"({each})" for each in dict.fromkeys(matches))
+    return _Looking(_BY_PARTS, (match,), spans, partial(misspells, name))
 
 
 _LOOKING: Final[dict[Tier, Callable[[_SearchParts], _Looking | None]]] = {
@@ -270,7 +286,9 @@ def _of_words(search: _SearchParts, *, whole: bool) -> list[str]:
 
 
 def _trigrams(text: str) -> list[str]:
-    return [_phrase(text[at : at + 3]) for at in range(len(text) - 2)]
+    """Trigrams that cover a text. All of them would leave fewer candidates, and more lists to go through, which takes longer."""
+    last = len(text) - 3
+    return [_phrase(text[at : at + 3]) for at in (*range(0, last, 3), last)] if last >= 0 else []
 
 
 def _phrase(text: str) -> str:

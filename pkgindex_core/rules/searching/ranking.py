@@ -16,7 +16,7 @@ whose metadata is known, negated or not: what is not known is no answer. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 
@@ -47,12 +47,56 @@ SHORTEST_MISSPELLED = 4
 
 def rank(query: SearchQuery, entry: SearchEntry) -> Rank | None:
     """The rank of an entry; None if it does not fit."""
-    if not all(_permits(each, entry) for each in query.restrictions):
+    return Ranking(query).rank(entry)
+
+
+class Ranking:
+    """Ranks entries for one query."""
+
+    def __init__(self, query: SearchQuery) -> None:
+        self._restrictions = query.restrictions
+        self._unwanted = [each for each in query.words if each.negated]
+        self._words = [each for each in query.words if not each.negated]
+        self._name = whole_name(query.words)
+        longest = max((len(each.name) for each in self._words), default=0)
+        self._by_words = longest >= SHORTEST_IN_NAMES
+        self._by_parts = longest >= SHORTEST_WITHIN
+
+    def rank(self, entry: SearchEntry) -> Rank | None:
+        """The rank of an entry; None if it does not fit."""
+        for restriction in self._restrictions:
+            if not _permits(restriction, entry):
+                return None
+        for word in self._unwanted:
+            if _anywhere(word, entry):
+                return None
+        tier = self._tier(entry)
+        return None if tier is None else Rank(tier, entry.mirrored, len(entry.project), entry.project, entry.index)
+
+    def _tier(self, entry: SearchEntry) -> Tier | None:
+        words, name, project = self._words, self._name, entry.project
+        if not words:
+            return Tier.SAID
+        if name and project == name:
+            return Tier.EXACT
+        if len(words) == 1 and _imports(entry, words[0].text):
+            return Tier.IMPORT
+        if name:
+            if project.startswith(name):
+                return Tier.BEGINNING
+            if self._by_words and all([_begins_word(project, each.name) for each in words]):
+                return Tier.NAME_WORDS
+            if self._by_parts and all([_within(project, each.name) for each in words]):
+                return Tier.WITHIN
+        if entry.described:
+            texts = said(entry)
+            if all(has_words(texts, each.words) for each in words):
+                return Tier.SAID
+            if all(has_words(texts, each.words) or _elsewhere(each, entry) for each in words):
+                return Tier.ELSEWHERE
+        if len(name) >= SHORTEST_MISSPELLED and misspells(name, project):
+            return Tier.MISSPELLED
         return None
-    if any(each.negated and _anywhere(each, entry) for each in query.words):
-        return None
-    tier = _tier([each for each in query.words if not each.negated], entry)
-    return None if tier is None else Rank(tier, entry.mirrored, len(entry.project), entry.project, entry.index)
 
 
 def whole_name(words: Iterable[Word]) -> str:
@@ -67,7 +111,7 @@ def misspells(word: str, name: str) -> bool:
     >>> misspells("djanog", "django"), misspells("reqests", "requests"), misspells("nunpy", "numpy"), misspells("numpy", "scipy")
     (True, True, True, False)
     """
-    short, long = sorted((word, name), key=len)
+    short, long = (word, name) if len(word) <= len(name) else (name, word)
     if len(long) - len(short) > 1 or word == name:
         return False
     at = next((place for place, (one, other) in enumerate(zip(short, long, strict=False)) if one != other), len(short))
@@ -81,35 +125,6 @@ def misspells(word: str, name: str) -> bool:
 def said(entry: SearchEntry) -> tuple[str, ...]:
     """The words of an entry's name, summary and keywords."""
     return (*entry.project.split("-"), *folded(entry.summary), *folded(entry.keywords))
-
-
-def _tier(words: Sequence[Word], entry: SearchEntry) -> Tier | None:
-    if not words:
-        return Tier.SAID
-    name = whole_name(words)
-    if name:
-        if entry.project == name:
-            return Tier.EXACT
-        if len(words) == 1 and _imports(entry, words[0].text):
-            return Tier.IMPORT
-        if entry.project.startswith(name):
-            return Tier.BEGINNING
-        longest = max(len(each.name) for each in words)
-        if longest >= SHORTEST_IN_NAMES and all(_begins_word(entry.project, each.name) for each in words):
-            return Tier.NAME_WORDS
-        if longest >= SHORTEST_WITHIN and all(_within(entry.project, each.name) for each in words):
-            return Tier.WITHIN
-    elif len(words) == 1 and _imports(entry, words[0].text):
-        return Tier.IMPORT
-    if entry.described:
-        texts = said(entry)
-        if all(has_words(texts, each.words) for each in words):
-            return Tier.SAID
-        if all(has_words(texts, each.words) or _elsewhere(each, entry) for each in words):
-            return Tier.ELSEWHERE
-    if len(name) >= SHORTEST_MISSPELLED and misspells(name, entry.project):
-        return Tier.MISSPELLED
-    return None
 
 
 def _begins_word(project: str, name: str) -> bool:
@@ -134,6 +149,8 @@ def _anywhere(word: Word, entry: SearchEntry) -> bool:
 
 
 def _imports(entry: SearchEntry, text: str) -> bool:
+    if not entry.imports:
+        return False
     wanted = text.lower()
     return any(each.lower() == wanted for each in entry.imports)
 

@@ -108,7 +108,7 @@ class Searching:
         names = {place.project} if start is not None else set[str]()
         left = _PROPOSED
         while left > 0 and len(shown) <= limit:  # one more than is asked for: is there more?
-            found = await self._catalogue.find(query, indexes, after=place, limit=2 * limit)
+            found = await self._catalogue.find(query, indexes, after=place, limit=limit + 1)
             if not found:
                 break
             for place, entry in found:
