@@ -84,9 +84,9 @@ class Ranking:
         if name:
             if project.startswith(name):
                 return Tier.BEGINNING
-            if self._by_words and all([_begins_word(project, each.name) for each in words]):
+            if self._by_words and all(_begins_word(project, each.name) for each in words):
                 return Tier.NAME_WORDS
-            if self._by_parts and all([_within(project, each.name) for each in words]):
+            if self._by_parts and all(_within(project, each.name) for each in words):
                 return Tier.WITHIN
         if entry.described:
             texts = said(entry)
