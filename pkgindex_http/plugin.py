@@ -34,7 +34,7 @@ _COMMANDS: Final = (
     ("Packages", "delete", "releases:delete", "Delete a file."),
     ("Packages", "project", "projects:project", "Delete projects, free their names, and bring deleted files back."),
     ("Packages", "mark", "releases:mark", "Set the status of a project: archived and quarantined take no uploads, and quarantined shows no files (PEP 792)."),
-    ("Packages", "search", "search:search", "Find projects by words of their names and metadata: `fast json depends:attrs python:3.12 -licence:gpl`."),
+    ("Packages", "search", "search:search", "Find projects by words of their names and metadata: `fast json depends:attrs python:3.12`."),
     ("Packages", "history", "history:history", "Show the history of a file, documentation or test result: uploads, pushes and overwrites, with user, time and indexes."),
     ("Packages", "retain", "retaining:retain", "Remove the releases that the retention rule of an index does not keep, or bring them back."),
     ("Moving", "import", "moving:import_", "Import a whole store of another program: `import devpi DIR` a directory of devpi-export."),

@@ -69,9 +69,9 @@ class Group(click.Group):
                 formatter.write_dl(rows)
 
 
-def command(name: str | None = None, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
+def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:
     """Make a command of a function, as `click.command` does."""
-    return click.command(name, cls=Command, **attributes)
+    return click.command(name, cls=Command)
 
 
 def group(name: str | None = None, *, cls: type[Group] = Group) -> Callable[[Callable[..., Any]], Group]:

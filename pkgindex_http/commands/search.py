@@ -16,7 +16,7 @@ from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, s
 _NAME_WIDTH: Final = 32
 
 
-@command(context_settings={"ignore_unknown_options": True})  # `-word` is a word that must not fit
+@command()
 @settings_options
 @click.argument("words", nargs=-1, required=True)
 @click.option(
@@ -26,10 +26,11 @@ _NAME_WIDTH: Final = 32
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
 async def search(words: tuple[str, ...], index_name: str | None, limit: int, as_json: bool, settings: Settings) -> None:
-    """Find projects by words of their names and metadata: `fast json depends:attrs python:3.12 -licence:gpl`.
+    """Find projects by words of their names and metadata: `fast json depends:attrs python:3.12`.
 
     Restrictions are author, classifier, depends, import, index, licence, python and source (hosted or mirror). A dash before a word or a restriction
-    excludes what fits it. Quote a phrase for the search, not only for the shell: '"machine learning"'.
+    excludes what fits it; write -- before the first of them: `json -- -fast -licence:gpl`. Quote a phrase for the search, not only for the shell:
+    '"machine learning"'.
     """
     from pkgindex_core.rules.searching.queries import read_query
 
