@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from pkgindex_core.services.reading.documentation import Documentation
     from pkgindex_core.services.reading.effects import ChangePreviews
     from pkgindex_core.services.reading.explaining import Explaining
+    from pkgindex_core.services.reading.file_contents import FileContents
     from pkgindex_core.services.reading.findlinks import FindLinks
     from pkgindex_core.services.reading.locating import Locating
     from pkgindex_core.services.reading.news import RecentNews
@@ -298,6 +299,12 @@ class Services:
         from pkgindex_core.composition.documenting import make_documentation
 
         return make_documentation(self._stores, self._offered, self._shared, self.context)
+
+    @cached_property
+    def file_contents(self) -> FileContents:
+        from pkgindex_core.composition.documenting import make_file_contents
+
+        return make_file_contents(self._stores, self.context, files=self.files, locating=self.locating)
 
     @cached_property
     def static_projects(self) -> StaticProjects:
