@@ -240,6 +240,8 @@ _ROUTES: Final[tuple[Route, ...]] = (
         'permit a project to come from mirrors too: {"inheritance_rules": "allow all"}, or a list of changes; ?error_on_noop'),
     _devpi("GET", "/{user}/{index}/{project}/{version}[/]", _READ_PROJECT, projects.version,
         "a version: metadata, files, documentation, test results; for a browser a page", variants=(_PROJECT_FOR_PEOPLE,)),
+    Route("GET", "/{user}/{index}/{project}/+diff", _READ_PROJECT, late("pkgindex_http.pages.differences:difference"),
+        "a page about the difference between two versions: ?from=VERSION&to=VERSION", people=True),
     Route("GET", "/{user}/{index}/{project}/{version}/{filename}", _READ_PROJECT, late("pkgindex_http.pages.files:file"),
         "a page about a file: its facts and its contents; ?member=PATH shows one member, ?fetch=1 lets a mirror fetch the file", people=True),
     _devpi("DELETE", "/{user}/{index}/{project}[/]", Checked(Action.DELETE, releases.may_delete_project), releases.delete_project,

@@ -74,7 +74,9 @@ def make_describing(
             clock=clock,
         ),
         browsing=Browsing(resolving=resolving, sources=shared.sources, filters=filters),
-        showing=Showing(store=store, resolving=resolving, assembling=assembling, workers=workers, clock=clock),
+        showing=Showing(
+            store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
+        ),
         findlinks=FindLinks(
             store=store,
             resolving=resolving,

@@ -15,6 +15,7 @@ from pkgindex_core.formats.version_documents import encode_metadata, from_archiv
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, normalized_or_none
 from pkgindex_core.services.reading.opened_files import StoredContent
+from pkgindex_core.services.reading.showing import ProjectView
 from pkgindex_http.requests import Ask
 
 NOTHING: Final[Mapping[str, Any]] = msgspec.json.decode(encode_metadata({}))
@@ -43,6 +44,19 @@ async def of_sidecar(ask: Ask, index: IndexName, file: File) -> Mapping[str, Any
         return error.message
     except TimeoutError:
         return "it did not come in time; load the page again"
+
+
+async def metadata_of(ask: Ask, shown: ProjectView) -> tuple[Mapping[str, Any], str, str]:
+    """The metadata, the party that vouches for it, and why there is none."""
+    if shown.metadata_of is not None:
+        return {**NOTHING, **shown.metadata}, f"the metadata that was uploaded to {shown.metadata_of}", ""
+    entry, file = next(((entry, file) for entry, file in shown.files if has_sidecar(file)), (None, None))
+    if entry is None or file is None:
+        return NOTHING, "", "no wheel of this version has metadata that can be read without the whole file"
+    metadata = await of_sidecar(ask, entry.origin, file)
+    if isinstance(metadata, str):
+        return NOTHING, "", f"the metadata of {file.filename} cannot be read now: {metadata}"
+    return metadata, f"the metadata of {file.filename}", ""
 
 
 async def _sidecar(ask: Ask, index: IndexName, file: File) -> bytes:

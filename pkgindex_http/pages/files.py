@@ -38,7 +38,7 @@ async def file(ask: Ask) -> Reply:
     found = await ask.engine.file_contents.find(
         ask.index, ask.project, ask.values["version"], ask.values["filename"], principal=ask.principal
     )
-    content = await _content(ask, found)
+    content = await content_of(ask, found)
     name = ask.query("member")
     if name is not None:
         return await _member(ask, found, content, name[:_NAME_BYTES])
@@ -57,7 +57,7 @@ async def file(ask: Ask) -> Reply:
         metadata=metadata,
         voucher=voucher,
         dependencies=[dependency(each) for each in metadata["requires_dist"]],
-        entry_points=await _entry_points(ask, content, names),
+        entry_points=await entry_points_of(ask, content, names),
         scripts=[visible(script_of(each)) for each in names if script_of(each)][:_MEMBERS],
         startup=[(visible(each), quote(each)) for each in names if runs_at_start(each)][:_MEMBERS],
         listing=listing,
@@ -76,7 +76,8 @@ def page_number(text: str | None) -> int:
     return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 6 else 1
 
 
-async def _content(ask: Ask, found: ListedFile) -> StoredContent | NotHere:
+async def content_of(ask: Ask, found: ListedFile) -> StoredContent | NotHere:
+    """The bytes of a file for the caller. `?fetch` lets a mirror fetch them."""
     try:
         return await ask.engine.file_contents.open(found, principal=ask.principal, fetch=ask.query("fetch") is not None)
     except Denied:
@@ -129,9 +130,10 @@ def _package_info(names: list[str]) -> str:
     return next((each for each in names if each == "PKG-INFO" or each.partition("/")[2] == "PKG-INFO"), "")
 
 
-async def _entry_points(
+async def entry_points_of(
     ask: Ask, content: StoredContent | NotHere, names: list[str]
 ) -> Mapping[str, Mapping[str, str]]:
+    """The entry points in a wheel, by group and name. `names` are the paths of its members."""
     inside = info_path(names, "entry_points.txt")
     if not inside or not isinstance(content, StoredContent):
         return {}

@@ -5,7 +5,6 @@ Each fact is labelled by the party that vouches for it: this index, an upstream,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -19,7 +18,8 @@ from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.services.reading.searching import FoundProjects
 from pkgindex_core.services.reading.showing import ProjectView
 from pkgindex_http.devpi.projects import to_normalized
-from pkgindex_http.pages.described import NOTHING, dependency, has_sidecar, links_of, of_sidecar
+from pkgindex_http.pages.described import dependency, links_of, metadata_of
+from pkgindex_http.pages.differences import version_before
 from pkgindex_http.pages.files import page_number
 from pkgindex_http.pages.layout import reading_page
 from pkgindex_http.pasting import installing_lines
@@ -40,7 +40,7 @@ async def project(ask: Ask) -> Reply:
         shown = await ask.engine.showing.project(ask.index, ask.project, version, principal=ask.principal)
     except Missing as error:
         raise await _with_near_names(ask, error) from error
-    metadata, voucher, missing = await _metadata(ask, shown)
+    metadata, voucher, missing = await metadata_of(ask, shown)
     number = page_number(ask.query("page"))
     config = shown.resolution.tree.indexes[ask.index]
     files = [_file_row(ask, shown, *each) for each in shown.files[(number - 1) * FILES : number * FILES]]
@@ -69,6 +69,7 @@ async def project(ask: Ask) -> Reply:
         versions=versions[(number - 1) * FILES : number * FILES] if version is None else (),
         last_of_versions=max(1, -(-len(versions) // FILES)) if version is None else 1,
         version_count=len(versions),
+        before=version_before(shown),
         lines=[line.replace("PACKAGE", wanted) for line in installing_lines(f"{ask.url}/{ask.index}/+simple")[:2]],
         documentation=next((index for index, each in shown.attachments if each.kind == "doczip"), None),
         results=_results(shown)[:FILES],
@@ -91,19 +92,6 @@ async def _dependants(ask: Ask) -> FoundProjects | None:
         return await ask.engine.searching.dependants(ask.index, ask.project, principal=ask.principal, limit=_DEPENDANTS)
     except PkgIndexError:
         return None
-
-
-async def _metadata(ask: Ask, shown: ProjectView) -> tuple[Mapping[str, Any], str, str]:
-    """The metadata, the party that vouches for it, and why there is none."""
-    if shown.metadata_of is not None:
-        return {**NOTHING, **shown.metadata}, f"the metadata that was uploaded to {shown.metadata_of}", ""
-    entry, file = next(((entry, file) for entry, file in shown.files if has_sidecar(file)), (None, None))
-    if entry is None or file is None:
-        return NOTHING, "", "no wheel of this version has metadata that can be read without the whole file"
-    metadata = await of_sidecar(ask, entry.origin, file)
-    if isinstance(metadata, str):
-        return NOTHING, "", f"the metadata of {file.filename} cannot be read now: {metadata}"
-    return metadata, f"the metadata of {file.filename}", ""
 
 
 def _file_row(ask: Ask, shown: ProjectView, entry: PageEntry, file: File) -> dict[str, Any]:

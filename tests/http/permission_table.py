@@ -206,6 +206,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /{user}/{index}/+findlinks[/]":                       ("list", 200),
     "GET /{user}/{index}/{project}/json[/]":                   ("read", 200),
     "GET /{user}/{index}/{project}/{version}/json[/]":         ("read", 200),
+    "GET /{user}/{index}/{project}/+diff":                    ("read", 200),
     "GET /{user}/{index}/{project}/{version}/{filename}":      ("read", 200),
     "GET /{user}/{index}/{project}/{version}/+doc":            ("slash", 302),
     "GET /{user}/{index}/{project}/{version}/+doc/{path...}":  ("read", 200),

@@ -7,6 +7,7 @@ anything but names.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from typing import BinaryIO, Final
 
@@ -23,7 +24,9 @@ from pkgindex_core.formats.archives.zip_places import ZipDirectory
 LISTING_LIMITS: Final = ArchiveLimits(
     uncompressed_bytes=1024 * MIB, members=50_000, directory_bytes=8 * MIB, seconds=10.0
 )
-"""What one listing may cost. A source distribution of 100 MiB is read in two seconds."""
+"""The most that one listing may cost. A source distribution of 100 MiB is read in two seconds."""
+
+_PIECE: Final = MIB // 4
 
 
 class ListedMember(Struct, frozen=True, gc=False, order=True):
@@ -32,6 +35,8 @@ class ListedMember(Struct, frozen=True, gc=False, order=True):
     name: str
     size: int
     """Bytes, unpacked."""
+    crc: int
+    """The CRC-32 of its bytes. It tells members apart, and proves nothing."""
     target: str = ""
     """Of a link: where it leads, as spelled."""
 
@@ -71,7 +76,7 @@ def compression_of(filename: str) -> str:
 
 def of_zip(directory: ZipDirectory) -> ArchiveListing:
     """The members of a zip."""
-    members = (ListedMember(each.name, each.size) for each in directory.members.values())
+    members = (ListedMember(each.name, each.size, each.crc) for each in directory.members.values())
     return ArchiveListing(members=tuple(sorted(members)), left_out=directory.left_out)
 
 
@@ -83,9 +88,12 @@ def of_tar(file: BinaryIO, size: int, compression: str, clock: Clock) -> Archive
     stream = CompressedStream(file, size, compression, LISTING_LIMITS, budget)
     try:
         for member in _members(stream, budget):
-            stream.skip(padded(member.size))
+            crc = 0
+            for start in range(0, member.size, _PIECE):
+                crc = zlib.crc32(stream.take(min(_PIECE, member.size - start)), crc)
+            stream.skip(padded(member.size) - member.size)
             if member.kind != "directory":
-                found[member.name] = ListedMember(member.name, member.size, member.target)
+                found[member.name] = ListedMember(member.name, member.size, crc, member.target)
     except (StreamError, Refused) as error:
         trouble = str(error)
     return ArchiveListing(members=tuple(sorted(found.values())), trouble=trouble)
