@@ -1,4 +1,4 @@
-"""The services that read members of archives: pages of documentation, and the contents of files."""
+"""The services that read members of archives: pages of documentation, and the contents and sizes of files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pkgindex_core.services.reading.documentation import Documentation
 from pkgindex_core.services.reading.file_contents import FileContents
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.locating import Locating
+from pkgindex_core.services.reading.showing import Showing
+from pkgindex_core.services.reading.sizing import Sizing
 
 
 def make_documentation(stores: Stores, offered: Offered, shared: Shared, context: Context) -> Documentation:
@@ -36,3 +38,8 @@ def make_file_contents(stores: Stores, context: Context, *, files: Files, locati
         workers=context.workers,
         clock=context.clock,
     )
+
+
+def make_sizing(context: Context, *, showing: Showing, contents: FileContents) -> Sizing:
+    """Make it over two other services."""
+    return Sizing(showing=showing, contents=contents, clock=context.clock)

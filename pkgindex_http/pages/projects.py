@@ -29,6 +29,8 @@ from pkgindex_http.wire.replies import Reply
 FILES: Final = 100
 """The files, and the versions, of one page."""
 _DEPENDANTS: Final = 10
+_SIZING_SECONDS: Final = 0.2
+"""Seconds that a page waits for the sizes of dependencies. They are known at a later load."""
 
 
 async def project(ask: Ask) -> Reply:
@@ -63,7 +65,9 @@ async def project(ask: Ask) -> Reply:
         dependencies=[dependency(each) for each in metadata.get("requires_dist") or ()],
         dependants=await _dependants(ask),
         files=files,
-        yanked=bool(shown.files) and all(file.yanked for _, file in shown.files),
+        yanked=shown.version in shown.yanked,
+        reasons=sorted({file.yanked for _, file in shown.files if isinstance(file.yanked, str)})[:5],
+        installed=await ask.engine.sizing.installed(ask.index, shown, principal=ask.principal, seconds=_SIZING_SECONDS),
         number=number,
         last=max(1, -(-len(shown.files) // FILES)),
         versions=versions[(number - 1) * FILES : number * FILES] if version is None else (),

@@ -32,8 +32,8 @@ from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.workers import in_worker
 
-_KEPT: Final = 50_000
-"""The most files in all cached pages."""
+_KEPT: Final = 20_000
+"""The most files in all cached pages. One takes some 700 bytes."""
 
 
 class ProjectView(Struct, frozen=True, kw_only=True):
@@ -53,6 +53,8 @@ class ProjectView(Struct, frozen=True, kw_only=True):
     """The hosted layer that the metadata is from."""
     attachments: tuple[tuple[IndexName, Attachment], ...]
     """Documentation and test results of the version, each with its index."""
+    yanked: frozenset[str]
+    """The versions of the page all of whose files are yanked."""
     hidden: int
     """The number of files that filters hide, of all versions."""
 
@@ -63,6 +65,8 @@ class _Merged(Struct, frozen=True):
     page: MergedPage
     latest: str
     files: Mapping[str, Sequence[PageEntry]]
+    yanked: frozenset[str]
+    """The versions, as the page spells them, all of whose files are yanked."""
     hidden: int
 
 
@@ -94,13 +98,14 @@ class Showing:
         )
 
     async def project(
-        self, start: IndexName, project: ProjectName, version: str | None, *, principal: Principal
+        self, start: IndexName, project: ProjectName, version: str | None, *, principal: Principal, asking: bool = True
     ) -> ProjectView:
-        """Describe a version in any spelling, or the one that represents the project.
+        """Describe a version in any spelling, or the one that represents the project. `asking`: whether sources that are not current are asked.
 
         Raises `Missing` when no layer has it, `Unavailable` when a layer that may have it could not be asked.
         """
-        resolution = await self._resolving.resolve(start, project, principal)
+        resolving = self._resolving.resolve if asking else self._resolving.stored
+        resolution = await resolving(start, project, principal)
         resolution.require_some()
         serial = await self._store.head()
         merged = await self._merged(resolution, serial)
@@ -133,6 +138,7 @@ class Showing:
             metadata=metadata,
             metadata_of=metadata_of,
             attachments=tuple(attachments),
+            yanked=merged.yanked,
             hidden=merged.hidden,
         )
 
@@ -161,4 +167,8 @@ class Showing:
         files: dict[str, list[PageEntry]] = {}
         for entry in page.entries:
             files.setdefault(canonical_version(entry.row.version), []).append(entry)
-        return _Merged(page, newest(page), files, sum(each.hides for each in judgements))
+        yanked = {
+            version for version, entries in files.items() if all(decode_file(each.row.body).yanked for each in entries)
+        }
+        spelled = frozenset(each for each in page.versions if canonical_version(each) in yanked)
+        return _Merged(page, newest(page), files, spelled, sum(each.hides for each in judgements))
