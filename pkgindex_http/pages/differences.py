@@ -5,7 +5,7 @@ Made of stored metadata and of the listings of one archive of each release. With
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -36,14 +36,16 @@ class Section(Struct, frozen=True):
     """The differences of one kind."""
 
     title: str
-    rows: tuple[tuple[str, str, str, str], ...]
-    """Mark, name, old and new value."""
+    rows: tuple[tuple[str, str, str, str, str], ...]
+    """Mark, name, old value, new value, and the place of the member in the page of its file; empty if it is no member."""
     more: int
 
 
 class _Inside(Struct, frozen=True):
     """The archive of one release."""
 
+    path: str
+    """The path of its page, below that of the project."""
     members: Mapping[str, ListedMember]
     listing: ArchiveListing | None
     points: Mapping[str, str]
@@ -58,21 +60,21 @@ async def difference(ask: Ask) -> Reply:
     older = await _view(ask, ask.query("from") or version_before(newer) or newer.version)
     old, _, no_old = await metadata_of(ask, older)
     new, _, no_new = await metadata_of(ask, newer)
-    sections = []
-    if not no_old and not no_new:
-        sections = [
-            _section("Metadata", differences.changes(differences.facts_of(old), differences.facts_of(new))),
-            _section("Dependencies", _of_dependencies(old, new)),
-        ]
-    files = tuple(differences.files_of(file for _, file in each.files) for each in (older, newer))
-    sections.append(_section("Files", differences.changes(*files)))
-    pair = differences.comparable([file for _, file in older.files], [file for _, file in newer.files])
     troubles = [each for each in (no_old, no_new) if each]
+    pair = differences.comparable([file for _, file in older.files], [file for _, file in newer.files])
+    inside = []
     if pair is not None:
         inside = [await _inside(ask, view, file) for view, file in ((older, pair.old), (newer, pair.new))]
         troubles += [each.trouble for each in inside if each.trouble]
-        if all(each.listing is not None for each in inside):
-            sections += _of_archives(*inside)
+    is_compared = bool(inside) and all(each.listing is not None for each in inside)
+    sections = _of_archives(*inside) if is_compared else []
+    if not no_old and not no_new:
+        facts = differences.changes(differences.facts_of(old), differences.facts_of(new))
+        sections += [_section("Dependencies", _of_dependencies(old, new)), _section("Metadata", facts)]
+    files = (differences.files_of(file for _, file in each.files) for each in (older, newer))
+    sections.append(_section("Files, in bytes", differences.changes(*files)))
+    if is_compared:
+        sections.append(_of_members(*inside))
     return await reading_page(
         ask,
         "pages/difference.html",
@@ -83,12 +85,7 @@ async def difference(ask: Ask) -> Reply:
         versions=newer.page.versions[: -_SUGGESTED - 1 : -1],
         troubles=[visible(each) for each in troubles],
         sections=[each for each in sections if each.rows],
-        pair=[
-            (each.filename, f"{quote(view.version)}/{quoted(each.filename)}")
-            for view, each in ((older, pair.old), (newer, pair.new))
-        ]
-        if pair is not None
-        else [],
+        pair=[] if pair is None else list(zip((pair.old.filename, pair.new.filename), inside, strict=True)),
     )
 
 
@@ -109,40 +106,48 @@ def _of_dependencies(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[di
 
 
 def _of_archives(old: _Inside, new: _Inside) -> list[Section]:
+    """What is in the archives, beginning with what runs without being asked for."""
+    startup = differences.changes(*(differences.startup_of(each.members) for each in (old, new)))
+    scripts = differences.changes(*(differences.scripts_of(each.members) for each in (old, new)))
     return [
+        _section("Files that run at every start of Python", startup, values=False),
+        _section("Scripts", scripts, values=False),
         _section("Entry points", differences.changes(old.points, new.points)),
-        _section(
-            "Scripts", differences.changes(*(differences.scripts_of(each.members) for each in (old, new))), values=False
-        ),
-        _section(
-            "Files that run at every start of Python",
-            differences.changes(*(differences.startup_of(each.members) for each in (old, new))),
-            values=False,
-        ),
-        _of_members(old, new),
     ]
 
 
 def _of_members(old: _Inside, new: _Inside) -> Section:
     found = differences.changes(*(differences.contents_of(each.members) for each in (old, new)))
     sizes = [differences.Change(each.name, each.old and each.old[0], each.new and each.new[0]) for each in found]
-    return _section("Contents", sizes)
+
+    def place(change: differences.Change) -> str:
+        inside = old if change.new is None else new
+        return f"{inside.path}?member={quote(inside.members[change.name].name)}"
+
+    return _section("Contents, in bytes", sizes, place=place)
 
 
 async def _inside(ask: Ask, view: ProjectView, file: File) -> _Inside:
     entry = next(entry for entry, each in view.files if each is file)
     found = ListedFile(config=view.resolution.tree.indexes[entry.origin], project=ask.project, file=file)
+    path = f"{quote(view.version)}/{quoted(file.filename)}"
     content = await content_of(ask, found)
     if isinstance(content, NotHere):
-        return _Inside({}, None, {}, f"the contents of {file.filename} are not compared: {content.reason}")
+        return _Inside(path, {}, None, {}, f"the contents of {file.filename} are not compared: {content.reason}")
     listing = await ask.engine.file_contents.listing(content)
     points = await entry_points_of(ask, content, [each.name for each in listing.members])
     trouble = f"the list of {file.filename} ends early: {listing.trouble}" if listing.trouble else ""
-    return _Inside(differences.members_of(listing, file.filename), listing, differences.points_of(points), trouble)
+    return _Inside(
+        path, differences.members_of(listing, file.filename), listing, differences.points_of(points), trouble
+    )
 
 
 def _section(
-    title: str, found: tuple[differences.Change, ...] | list[differences.Change], *, values: bool = True
+    title: str,
+    found: Sequence[differences.Change],
+    *,
+    values: bool = True,
+    place: Callable[[differences.Change], str] = lambda _: "",
 ) -> Section:
     rows = tuple(
         (
@@ -150,6 +155,7 @@ def _section(
             visible(each.name[:300]),
             visible(str(each.old)[:300]) if values and each.old is not None else "",
             visible(str(each.new)[:300]) if values and each.new is not None else "",
+            place(each),
         )
         for each in found[:_SHOWN]
     )

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from pkgindex_core.clock import to_rfc3339
-from pkgindex_core.errors import Denied, Missing, Unavailable
+from pkgindex_core.errors import Corrupt, Denied, Missing, Unavailable
 from pkgindex_core.formats.archives.entry_points import read_entry_points
 from pkgindex_core.formats.archives.listing import ArchiveListing
 from pkgindex_core.formats.archives.wheel_layout import info_path, runs_at_start, script_of
@@ -82,7 +82,7 @@ async def content_of(ask: Ask, found: ListedFile) -> StoredContent | NotHere:
         return await ask.engine.file_contents.open(found, principal=ask.principal, fetch=ask.query("fetch") is not None)
     except Denied:
         return NotHere("you may see that it is here, and not download it")
-    except Unavailable as error:
+    except (Unavailable, Corrupt) as error:
         return NotHere(error.message, can_fetch=found.config.mirrored)
 
 

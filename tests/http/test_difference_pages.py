@@ -51,14 +51,14 @@ WANTED = {
         ("−", "dropped", "dropped", ""),
         ("+", "added", "", "added; extra == 'x'"),
     },
-    "Files": {("+", ".tar.gz", "", "*"), ("≠", "py3-none-any.whl", "*", "*")},
+    "Files, in bytes": {("+", ".tar.gz", "", "*"), ("≠", "py3-none-any.whl", "*", "*")},
     "Entry points": {
         ("≠", "console_scripts: demo", "demo:main", "demo:run"),
         ("−", "console_scripts: old", "demo:old", ""),
     },
     "Scripts": {("≠", "tool", "", "")},
     "Files that run at every start of Python": {("+", "start.pth", "", "")},
-    "Contents": {
+    "Contents, in bytes": {
         ("≠", "demo/other.py", "4", "4"),
         ("−", "demo/gone.py", "0", ""),
         ("+", "demo/<b>new.py", "", "1"),
@@ -81,7 +81,8 @@ def sections(text: str) -> dict[str, set[tuple[str, ...]]]:
     found = {}
     for part in text.split("<h2>")[1:]:
         rows = re.findall(r'<tr><td class="mark">(.)<.*?</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>', part)
-        found[part.partition("</h2>")[0]] = {tuple(unescape(each) for each in row) for row in rows}
+        plain = [[unescape(re.sub("<[^>]*>", "", each)) for each in row] for row in rows]
+        found[part.partition("</h2>")[0]] = {tuple(row) for row in plain}
     return found
 
 
@@ -107,6 +108,9 @@ async def test_every_kind_of_difference_is_shown(serve: Serve, query: str) -> No
         assert found.keys() == WANTED.keys()
         for title, rows in WANTED.items():
             assert fits(found[title], rows), (title, found[title])
+        (place,) = re.findall(r'href="([^"]*)">demo/gone.py', text)
+        answer, _ = await page(served, f"/root/dev/demo/{place}")
+        assert answer.status == 200
         _, project = await page(served, "/root/dev/demo")
         assert 'href="../../root/dev/demo/+diff?from=1.0&amp;to=2.0"' in project
 
@@ -120,10 +124,10 @@ async def test_what_cannot_be_compared_is_said(mirrored: MirroredStart, serve: S
         assert answer.status == 200
         assert ("+", "other", "", "other") in sections(text)["Dependencies"]
         assert "the contents of demo-2.0-py3-none-any.whl are not compared" in text
-        assert "Contents" not in sections(text)
+        assert "Contents, in bytes" not in sections(text)
         assert not [each for each in world.upstream.asked if each.path.endswith(".whl")]
         _, text = await page(world.served, f"{path}&fetch=1")
-        assert sections(text)["Contents"]
+        assert sections(text)["Contents, in bytes"]
 
 
 async def test_odd_questions_have_answers(serve: Serve) -> None:
@@ -143,7 +147,7 @@ async def test_a_long_difference_is_cut(serve: Serve) -> None:
         await put(served, build_wheel("demo", "1.0", files={f"m{n}.py": b"" for n in range(5000)}), "1.0")
         await put(served, build_wheel("demo", "2.0", files={}), "2.0")
         _, text = await page(served, "/root/dev/demo/+diff")
-        assert len(sections(text)["Contents"]) == 200
+        assert len(sections(text)["Contents, in bytes"]) == 200
         assert "more.</p>" in text
         assert len(text) < 100_000
 
