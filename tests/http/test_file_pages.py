@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.names import IndexName
@@ -106,6 +107,30 @@ async def test_a_damaged_file_has_a_page_that_says_so(serve: Serve, data: bytes)
             assert "The list ends early" in text
             answer, _ = await page(served, f"/root/dev/demo/1.0/{name}?member=x")
             assert answer.status in {400, 404}
+
+
+async def test_the_bytes_of_a_wheel_under_another_name_are_no_wheel(serve: Serve) -> None:
+    """A listing is kept by the bytes and by the way in which they were read."""
+    async with serve() as served:
+        for name, lists in ((WHEEL.filename, True), ("demo-1.0.tar.gz", False)):
+            await served.put(replace(WHEEL, filename=name))
+            _, text = await page(served, f"/root/dev/demo/1.0/{name}")
+            assert bool(members(text)) is lists
+
+
+async def test_nobody_waits_long_for_tars_of_others(serve: Serve) -> None:
+    sdist = build_sdist("demo", "1.0")
+    async with serve() as served:
+        await served.put(sdist)
+        served.engine.file_contents._patience = 0
+        path = f"/root/dev/demo/1.0/{sdist.filename}"
+        answer, text = await page(served, path)
+        assert (answer.status, "load the page again" in text) == (200, True)
+        answer, _ = await page(served, f"{path}?member=demo-1.0/PKG-INFO")
+        assert answer.status == 503
+        served.engine.file_contents._patience = 15
+        _, text = await page(served, path)
+        assert members(text)
 
 
 async def test_only_what_is_looked_at_is_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

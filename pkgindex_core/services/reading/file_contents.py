@@ -9,7 +9,6 @@ needs the whole file. A tar is unpacked up to its end, one at a time, within `LI
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -20,7 +19,7 @@ from msgspec import Struct
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Missing, Refused, Removed, Unavailable
+from pkgindex_core.errors import Missing, Refused, Unavailable
 from pkgindex_core.formats.archives.bounds import MIB
 from pkgindex_core.formats.archives.listing import (
     LISTING_LIMITS,
@@ -38,10 +37,10 @@ from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, Place, Principal, Span, Trees
-from pkgindex_core.protocols.sources import mark_of
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.locating import Locating
 from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, StoredContent
+from pkgindex_core.services.reading.placed_bytes import read_placed, use_file
 from pkgindex_core.services.reading.zip_members import ReadSpan, ZipMembers
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.single_flight import SingleFlight
@@ -54,6 +53,9 @@ _SPOOLED_BYTES: Final = 256 * MIB
 _KEPT: Final = 50_000
 """The most members in all cached listings, and in all cached directories of zips."""
 _FETCHING_SECONDS: Final = 30.0
+_PATIENCE: Final = 15.0
+"""Seconds that a caller waits while tars are unpacked, its own and others before it."""
+_LATER: Final = "other archives are being read; load the page again"
 _PIECE: Final = MIB
 
 Value = TypeVar("Value")
@@ -80,7 +82,15 @@ class FileContents:
     """Looks into files."""
 
     def __init__(
-        self, *, store: Trees, blobs: BlobStore, files: Files, locating: Locating, workers: Executor, clock: Clock
+        self,
+        *,
+        store: Trees,
+        blobs: BlobStore,
+        files: Files,
+        locating: Locating,
+        workers: Executor,
+        clock: Clock,
+        patience: float = _PATIENCE,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -88,12 +98,14 @@ class FileContents:
         self._locating = locating
         self._workers = workers
         self._clock = clock
+        self._patience = patience
         self._zips = ZipMembers(workers=workers, limits=LISTING_LIMITS, kept=_KEPT)
-        self._listings: BoundedCache[Sha256, ArchiveListing] = BoundedCache(
+        self._listings: BoundedCache[tuple[Sha256, str], ArchiveListing] = BoundedCache(
             _KEPT, size_of=lambda each: min(len(each.members) + 1, _KEPT)
         )
-        # One at a time: unpacking a tar takes seconds of a worker's time.
-        self._unpacking: SingleFlight[ArchiveListing | MemberStart | None] = SingleFlight(turns=1)
+        # One of each at a time: unpacking a tar takes seconds of a worker's time.
+        self._listing: SingleFlight[ArchiveListing] = SingleFlight(turns=1)
+        self._reading: SingleFlight[tuple[MemberStart | None]] = SingleFlight(turns=1)
 
     async def find(
         self, start: IndexName, project: ProjectName, version: str, filename: str, *, principal: Principal
@@ -125,31 +137,35 @@ class FileContents:
 
     async def listing(self, content: StoredContent) -> ArchiveListing:
         """The members of a file. Never fails because of its bytes: `ArchiveListing.trouble` says what is wrong with them."""
-        key, filename = content.blob.sha256, content.file.filename
+        sha256, size = content.blob.sha256, content.blob.size
+        compression = compression_of(content.file.filename)
+        key = (sha256, compression)
         known = self._listings.get(key)
         if known is not None:
             return known
-        if is_zip(filename):
+        if is_zip(content.file.filename):
             try:
-                found = of_zip(await self._zips.directory(key, content.blob.size, self._spans(content)))
+                found = of_zip(await self._zips.directory(sha256, size, self._spans(content)))
             except Refused as refused:
                 found = ArchiveListing(members=(), trouble=refused.message)
-        elif compression := compression_of(filename):
-            size = content.blob.size
-            listed = await self._unpacking.get(
-                key, lambda: self._with_file(content, lambda file: of_tar(file, size, compression, self._clock))
-            )
-            assert isinstance(listed, ArchiveListing)
-            found = listed
+        elif compression:
+            listed = await self._listing.join(key, lambda: self._list_tar(key, content)).wait(self._patience)
+            return listed or ArchiveListing(members=(), trouble=_LATER)
         else:
             found = ArchiveListing(members=(), trouble="files of this kind are not opened")
+        self._listings.put(key, found)
+        return found
+
+    async def _list_tar(self, key: tuple[Sha256, str], content: StoredContent) -> ArchiveListing:
+        """List a tar, and keep the listing, whether or not the caller still waits."""
+        found = await self._with_file(content, lambda file: of_tar(file, content.blob.size, key[1], self._clock))
         self._listings.put(key, found)
         return found
 
     async def member(self, content: StoredContent, name: str) -> MemberStart:
         """The first `MEMBER_BYTES` of a member. Raises `Missing` without one, and `Refused` for damaged bytes."""
         key, size = content.blob.sha256, content.blob.size
-        start: ArchiveListing | MemberStart | None = None
+        start: MemberStart | None = None
         if is_zip(content.file.filename):
             read = self._spans(content)
             place = (await self._zips.directory(key, size, read)).members.get(name)
@@ -158,13 +174,16 @@ class FileContents:
             except DamagedError as damage:
                 raise Refused(str(damage)) from damage
         elif compression := compression_of(content.file.filename):
-            start = await self._unpacking.get(
-                (key, name),
-                lambda: self._with_file(
-                    content, lambda file: from_tar(file, size, compression, name, MEMBER_BYTES, self._clock)
-                ),
-            )
-        if not isinstance(start, MemberStart):
+
+            async def read_tar() -> tuple[MemberStart | None]:
+                reading = partial(_member_of_tar, size, compression, name, self._clock)
+                return (await self._with_file(content, reading),)
+
+            found = await self._reading.join((key, name), read_tar).wait(self._patience)
+            if found is None:
+                raise Unavailable(_LATER, retry_after=5)
+            (start,) = found
+        if start is None:
             raise Missing("member", name[:300], hint="the page of the file lists its members")
         return start
 
@@ -176,20 +195,24 @@ class FileContents:
 
     async def _read_place(self, place: Place, span: Span) -> AsyncIterator[bytes]:
         for start in range(span.start, span.stop, _PIECE):
-            yield await in_worker(self._workers, _read_at, place, start, min(_PIECE, span.stop - start))
+            yield await in_worker(self._workers, read_placed, place, start, min(_PIECE, span.stop - start))
 
     async def _with_file(self, content: StoredContent, use: Callable[[BinaryIO], Value]) -> Value:
         """The result of a function of the open file, called in a worker. Bytes of a remote store are copied first."""
         place = content.place
         if isinstance(place, Path | Place):
-            return await in_worker(self._workers, _use, place, use)
+            return await in_worker(self._workers, use_file, place, use)
         if content.blob.size > _SPOOLED_BYTES:
             raise Unavailable(f"{content.file.filename} is too long to be copied from its store only to be listed")
         async with self._blobs.spool() as spool:
             async for data in self._files.read(content.blob.sha256):
                 await spool.write(data)
             await spool.flush()
-            return await in_worker(self._workers, _use, spool.path, use)
+            return await in_worker(self._workers, use_file, spool.path, use)
+
+
+def _member_of_tar(size: int, compression: str, name: str, clock: Clock, file: BinaryIO) -> MemberStart | None:
+    return from_tar(file, size, compression, name, MEMBER_BYTES, clock)
 
 
 async def _arrived(opened: ArrivingContent) -> None:
@@ -208,27 +231,3 @@ async def _first(pieces: AsyncIterator[bytes]) -> bytes:
         if len(data) > MEMBER_BYTES:
             break
     return data[:MEMBER_BYTES]
-
-
-def _use(place: Path | Place, use: Callable[[BinaryIO], Value]) -> Value:
-    try:
-        with (place.path if isinstance(place, Place) else place).open("rb") as file:
-            _check(place, file)
-            return use(file)
-    except FileNotFoundError as error:
-        raise Removed from error
-    except OSError as error:
-        raise Unavailable(f"the file cannot be read: {error.strerror}") from error
-
-
-def _read_at(place: Place, start: int, length: int) -> bytes:
-    def read(file: BinaryIO) -> bytes:
-        file.seek(start)
-        return file.read(length)
-
-    return _use(place, read)
-
-
-def _check(place: Path | Place, file: BinaryIO) -> None:
-    if isinstance(place, Place) and mark_of(os.fstat(file.fileno())) != place.mark:
-        raise Removed
