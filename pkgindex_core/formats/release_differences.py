@@ -106,7 +106,7 @@ def members_of(listing: ArchiveListing, filename: str) -> Mapping[str, ListedMem
 
 
 def contents_of(members: Mapping[str, ListedMember]) -> Mapping[str, tuple[int, int, str]]:
-    """What members are compared by: size, checksum, and the target of a link."""
+    """Size, checksum and target of each member, by which it is compared."""
     return {name: (each.size, each.crc, each.target) for name, each in members.items()}
 
 

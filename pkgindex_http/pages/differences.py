@@ -17,7 +17,7 @@ from pkgindex_core.formats.fragments import quoted
 from pkgindex_core.formats.plain_text import visible
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File
-from pkgindex_core.services.reading.file_contents import ListedFile, NotHere
+from pkgindex_core.services.reading.file_contents import FileOnPage, NotHere
 from pkgindex_core.services.reading.showing import ProjectView
 from pkgindex_http.devpi.projects import to_normalized
 from pkgindex_http.pages.described import metadata_of
@@ -106,7 +106,7 @@ def _of_dependencies(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[di
 
 
 def _of_archives(old: _Inside, new: _Inside) -> list[Section]:
-    """What is in the archives, beginning with what runs without being asked for."""
+    """The differences of the archives, beginning with those of code that runs unasked."""
     startup = differences.changes(*(differences.startup_of(each.members) for each in (old, new)))
     scripts = differences.changes(*(differences.scripts_of(each.members) for each in (old, new)))
     return [
@@ -129,7 +129,7 @@ def _of_members(old: _Inside, new: _Inside) -> Section:
 
 async def _inside(ask: Ask, view: ProjectView, file: File) -> _Inside:
     entry = next(entry for entry, each in view.files if each is file)
-    found = ListedFile(config=view.resolution.tree.indexes[entry.origin], project=ask.project, file=file)
+    found = FileOnPage(config=view.resolution.tree.indexes[entry.origin], project=ask.project, file=file)
     path = f"{quote(view.version)}/{quoted(file.filename)}"
     content = await content_of(ask, found)
     if isinstance(content, NotHere):

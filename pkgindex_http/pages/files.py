@@ -1,4 +1,4 @@
-"""A file for people: `/{user}/{index}/{project}/{version}/{filename}`. What it is, who vouches for it, and what is in it.
+"""A file for people: `/{user}/{index}/{project}/{version}/{filename}`. Its facts, each with the party that vouches for it, and its contents.
 
 `?member=PATH` shows a member, as text and never as a page. `?page=N` goes on in the list of members. `?fetch=1` lets a mirror fetch the file first.
 """
@@ -18,7 +18,7 @@ from pkgindex_core.formats.archives.wheel_layout import info_path, runs_at_start
 from pkgindex_core.formats.fragments import file_path, quoted
 from pkgindex_core.formats.plain_text import text_of, visible
 from pkgindex_core.formats.wheel_tags import wheel_tags
-from pkgindex_core.services.reading.file_contents import ListedFile, NotHere
+from pkgindex_core.services.reading.file_contents import FileOnPage, NotHere
 from pkgindex_core.services.reading.opened_files import StoredContent
 from pkgindex_http.devpi.projects import to_normalized
 from pkgindex_http.pages.described import NOTHING, decoded, dependency, has_sidecar, of_sidecar
@@ -76,7 +76,7 @@ def page_number(text: str | None) -> int:
     return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 6 else 1
 
 
-async def content_of(ask: Ask, found: ListedFile) -> StoredContent | NotHere:
+async def content_of(ask: Ask, found: FileOnPage) -> StoredContent | NotHere:
     """The bytes of a file for the caller. `?fetch` lets a mirror fetch them."""
     try:
         return await ask.engine.file_contents.open(found, principal=ask.principal, fetch=ask.query("fetch") is not None)
@@ -86,7 +86,7 @@ async def content_of(ask: Ask, found: ListedFile) -> StoredContent | NotHere:
         return NotHere(error.message, can_fetch=found.config.mirrored)
 
 
-async def _member(ask: Ask, found: ListedFile, content: StoredContent | NotHere, name: str) -> Reply:
+async def _member(ask: Ask, found: FileOnPage, content: StoredContent | NotHere, name: str) -> Reply:
     if isinstance(content, NotHere):
         raise Missing("member", name[:300], message=f"no member of {found.file.filename} can be read: {content.reason}")
     start = await ask.engine.file_contents.member(content, name)
@@ -107,7 +107,7 @@ async def _member(ask: Ask, found: ListedFile, content: StoredContent | NotHere,
 
 
 async def _metadata(
-    ask: Ask, found: ListedFile, content: StoredContent | NotHere, listing: ArchiveListing | None
+    ask: Ask, found: FileOnPage, content: StoredContent | NotHere, listing: ArchiveListing | None
 ) -> tuple[Mapping[str, Any], str]:
     """The metadata of the file, and the party that vouches for it or why there is none."""
     filename = found.file.filename
@@ -121,7 +121,7 @@ async def _metadata(
         beside = await of_sidecar(ask, found.config.name, found.file)
         if not isinstance(beside, str):
             return {**NOTHING, **beside}, "the metadata beside the file"
-        return NOTHING, f"nobody: {beside}"
+        return NOTHING, f"the file cannot be read now: {beside}"
     return NOTHING, ""
 
 
@@ -141,7 +141,7 @@ async def entry_points_of(
     return await ask.engine.in_worker(partial(read_entry_points, data))
 
 
-def _facts(ask: Ask, found: ListedFile, *, is_here: bool) -> Mapping[str, Any]:
+def _facts(ask: Ask, found: FileOnPage, *, is_here: bool) -> Mapping[str, Any]:
     file, config = found.file, found.config
     upstream = (urlsplit(file.url).hostname or "its upstream") if config.mirrored else ""
     here = f"{ask.root}{ask.index}/"

@@ -61,7 +61,7 @@ _PIECE: Final = MIB
 Value = TypeVar("Value")
 
 
-class ListedFile(Struct, frozen=True, kw_only=True):
+class FileOnPage(Struct, frozen=True, kw_only=True):
     """A file that the page of its project lists."""
 
     config: IndexConfig
@@ -109,14 +109,14 @@ class FileContents:
 
     async def find(
         self, start: IndexName, project: ProjectName, version: str, filename: str, *, principal: Principal
-    ) -> ListedFile:
+    ) -> FileOnPage:
         """A file as the page of its project lists it. Raises `Missing` if the page does not, and `Unavailable` if that is not known."""
         index, file = await self._locating.locate(start, filename, principal=principal, project=project)
         if canonical_version(file.version) != canonical_version(version):
             raise Missing("file", f"{project} {version[:80]} {filename[:200]}")
-        return ListedFile(config=(await self._store.tree()).indexes[index], project=project, file=file)
+        return FileOnPage(config=(await self._store.tree()).indexes[index], project=project, file=file)
 
-    async def open(self, found: ListedFile, *, principal: Principal, fetch: bool) -> StoredContent | NotHere:
+    async def open(self, found: FileOnPage, *, principal: Principal, fetch: bool) -> StoredContent | NotHere:
         """The bytes of a file, for a principal that may download it. `fetch`: whether its source may fetch them, for which this waits a while.
 
         Raises the errors of a download.

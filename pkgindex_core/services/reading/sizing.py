@@ -30,7 +30,7 @@ from pkgindex_core.formats.versions import is_pep440, version_key
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none
 from pkgindex_core.protocols import PageEntry, Principal
-from pkgindex_core.services.reading.file_contents import FileContents, ListedFile, NotHere
+from pkgindex_core.services.reading.file_contents import FileContents, FileOnPage, NotHere
 from pkgindex_core.services.reading.showing import ProjectView, Showing
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.single_flight import SingleFlight
@@ -59,7 +59,7 @@ class InstalledSize(Struct, frozen=True, kw_only=True):
 
 
 class _Wheel(Struct, frozen=True):
-    """What a wheel takes, and what it requires."""
+    """The bytes of a wheel when it is installed, and its requirements."""
 
     size: int
     requires: tuple[str, ...]
@@ -158,7 +158,7 @@ class Sizing:
         return known
 
     async def _read(self, view: ProjectView, entry: PageEntry, file: File, principal: Principal) -> _Wheel | None:
-        found = ListedFile(
+        found = FileOnPage(
             config=view.resolution.tree.indexes[entry.origin], project=view.resolution.project, file=file
         )
         try:
