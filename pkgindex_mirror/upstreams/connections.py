@@ -109,9 +109,6 @@ class UpstreamConnections:
             except asyncio.CancelledError:  # no whole answer in time
                 counts.answers["none"] += 1
                 raise
-            if isinstance(response, Failed):
-                counts.answers["none"] += 1
-                return response
             counts.replied(response.status, self._clock.monotonic() - begun)
             if response.status not in _REDIRECTS:
                 return response
@@ -123,9 +120,7 @@ class UpstreamConnections:
                 return unusable(f"{urls.shown(url)} redirects from https to http, which is not followed")
             url = target
 
-    async def _sent(
-        self, site: Site, url: str, headers: Mapping[str, str], method: str, *, short: bool
-    ) -> Response | Failed:
+    async def _sent(self, site: Site, url: str, headers: Mapping[str, str], method: str, *, short: bool) -> Response:
         """Send a request over the connections that are for it. Raises `connection_errors` and `ValueError`."""
         from yarl import URL  # see `_connector`
 

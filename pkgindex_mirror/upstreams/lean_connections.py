@@ -18,7 +18,7 @@ from msgspec import Struct
 
 Connection = TypeVar("Connection")
 
-HEAD_LIMIT: Final = 32 * 1024
+HEAD_LIMIT: Final = 16 * 1024
 _CHUNK_LINE_LIMIT: Final = 256
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: |\r\n|\Z)")
 CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -26,16 +26,20 @@ _IDLE_SECONDS: Final = 15.0
 _NO_BODY: Final = frozenset({204, 304})
 
 
-Trouble = Literal["form", "unconnected", "silent", "broken", "cut_off"]
-"""The kind of a trouble: the answer is not plain; no connection; no byte for too long; the connection broke before the answer, or inside it."""
+Trouble = Literal["form", "unconnected", "silent", "broken"]
+"""The kind of a trouble: the answer is not plain; no connection; no byte for too long; the connection broke."""
 
 
 class NotPlainError(Exception):
     """The connection broke, was silent, or gave an answer that is not plain."""
 
-    def __init__(self, reason: str, trouble: Trouble = "form") -> None:
+    def __init__(
+        self, reason: str, trouble: Trouble = "form", head: tuple[int, Mapping[str, str]] | None = None
+    ) -> None:
         super().__init__(reason)
         self.trouble = trouble
+        self.head = head
+        """Status and headers, if they came before the silence or the break."""
 
 
 class LeanReply(Struct, frozen=True):
@@ -73,7 +77,7 @@ class LeanConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's signature
         self.is_open = False
-        self._fail(NotPlainError("the connection broke", "cut_off" if self._buffer or self._left != -1 else "broken"))
+        self._fail(NotPlainError("the connection broke", "broken", self._head()))
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:  # without a request
@@ -126,9 +130,12 @@ class LeanConnection(asyncio.Protocol):
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
             return
-        self._fail(NotPlainError("it did not answer in time", "silent"))
+        self._fail(NotPlainError("it did not answer in time", "silent", self._head()))
         if self._transport is not None:
             self._transport.abort()
+
+    def _head(self) -> tuple[int, Mapping[str, str]] | None:
+        return None if self._left == -1 else (self._status, self._headers)
 
     def _fail(self, error: NotPlainError) -> None:
         waiter, self._waiter = self._waiter, None
@@ -138,10 +145,12 @@ class LeanConnection(asyncio.Protocol):
             waiter.set_exception(error)
 
     def _reply(self, body: bytes, surplus: int) -> None:
+        if surplus:
+            raise NotPlainError("more comes than it promised")
         waiter, self._waiter = self._waiter, None
         if self._timer is not None:
             self._timer.cancel()
-        if surplus or self._headers.get("connection", "").lower() not in {"", "keep-alive"}:
+        if self._headers.get("connection", "").lower() not in {"", "keep-alive"}:
             self.close()
         if waiter is not None and not waiter.done():
             waiter.set_result(LeanReply(self._status, self._headers, body))
@@ -150,9 +159,9 @@ class LeanConnection(asyncio.Protocol):
 
     def _take_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
+        if (len(self._buffer) if end < 0 else end) > HEAD_LIMIT:
+            raise NotPlainError("its head is too long")
         if end < 0:
-            if len(self._buffer) > HEAD_LIMIT:
-                raise NotPlainError("its head is too long")
             return False
         head = bytes(self._buffer[:end])
         del self._buffer[: end + 4]

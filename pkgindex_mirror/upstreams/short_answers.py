@@ -1,7 +1,7 @@
 """Pages and sidecars over connections of our own, which cost a quarter of aiohttp's CPU time.
 
-    question ─► own connection ─► a whole answer of plain form ─► `ShortAnswer`, which is judged as any other answer
-                              ├─► silence, or an answer that was cut off ─► `Failed`, as aiohttp would tell it
+    question ─► own connection ─► an answer of plain form, whole or cut off ─► `ShortAnswer`, which is judged as any other answer
+                              ├─► silence ─► `TimeoutError`
                               └─► anything else ─► None: aiohttp asks, and tells what is wrong
 
 An origin that could not be connected to, or whose answer was not plain, is left to aiohttp for a while: it tries all addresses of a host side
@@ -23,7 +23,6 @@ from pkgindex_mirror import urls
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.upstreams.addresses import AddressGuard, Resolver
 from pkgindex_mirror.upstreams.lean_connections import ConnectionPool, LeanReply, NotPlainError
-from pkgindex_mirror.upstreams.upstream_answers import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,18 +35,19 @@ _RESOLVED_SECONDS: Final = 10.0
 _LEFT_SECONDS: Final = 300.0
 _ORIGINS: Final = 64
 _LONGEST_URL: Final = 4096
-_SILENT = Failed(reason="it did not answer in time", kind="timeout", again=True, healthy=False)
-_CUT_OFF = Failed(reason="its answer was cut off", kind="cut_off", again=True, healthy=False)
 
 
 class _Body:
-    """The body of an answer, as a stream that has come."""
+    """The body of an answer, as a stream that has come, or that ends with an error."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, error: Exception | None) -> None:
         self._body = body
+        self._error = error
 
-    async def read(self, size: int) -> bytes:  # noqa: ARG002 - as that of a stream
+    async def read(self, size: int, /) -> bytes:  # noqa: ARG002 - as that of a stream
         """All of it, and then nothing."""
+        if self._error is not None:
+            raise self._error
         body, self._body = self._body, b""
         return body
 
@@ -56,15 +56,16 @@ class _Body:
 
 
 class ShortAnswer:
-    """A whole answer, with the names that aiohttp gives to its parts."""
+    """An answer, with the names that aiohttp gives to its parts."""
 
-    def __init__(self, url: str, reply: LeanReply) -> None:
+    def __init__(self, url: str, reply: LeanReply, error: Exception | None = None) -> None:
+        """`error`: why the body did not come whole."""
         self.url = url
         self.status = reply.status
         self.headers: Mapping[str, str] = CIMultiDict(reply.headers)
         length = reply.headers.get("content-length")
         self.content_length = int(length) if length is not None else None
-        self.content = _Body(reply.body)
+        self.content = _Body(reply.body, error)
 
     def release(self) -> None:
         """Do nothing: the connection is free already."""
@@ -89,9 +90,9 @@ class ShortAnswers:
 
     async def ask(
         self, url: str, headers: Mapping[str, str], *, is_home: bool, resolver: Resolver
-    ) -> ShortAnswer | Failed | None:
+    ) -> ShortAnswer | None:
         """Ask once. None: this is not for these connections. `is_home`: the host is one that the operator configured, so any address is permitted
-        that `resolver` gives.
+        that `resolver` gives. Raises `TimeoutError`.
         """
         origin, now = urls.origin(url), asyncio.get_running_loop().time()
         if self._left.get(origin, 0.0) > now or not url.isascii() or url.count("/") < 3:
@@ -110,14 +111,14 @@ class ShortAnswers:
                 connect_timeout=min(self._settings.connect_timeout, _CONNECT_SECONDS),
             )
         except NotPlainError as error:
-            match error.trouble:
-                case "silent":
-                    return _SILENT
-                case "cut_off":
-                    return _CUT_OFF
-                case "form" | "unconnected":
-                    self._left[origin] = now + _LEFT_SECONDS
-            return None  # a connection that broke before the answer may have been idle for too long
+            if error.trouble in {"form", "unconnected"}:
+                self._left[origin] = now + _LEFT_SECONDS
+            broke = TimeoutError() if error.trouble == "silent" else _cut_off() if error.trouble == "broken" else None
+            if broke is not None and error.head is not None:
+                return ShortAnswer(url, LeanReply(*error.head, b""), broke)
+            if isinstance(broke, TimeoutError):
+                raise broke from error
+            return None  # also if it broke before the answer: the connection may have been idle for too long
         return ShortAnswer(url, reply)
 
     def close(self) -> None:
@@ -135,6 +136,12 @@ class ShortAnswers:
                 addresses.known, parts.port or (443 if secure else 80), self._tls() if secure else None, urls.host(url)
             )
         return pool
+
+
+def _cut_off() -> Exception:
+    from aiohttp import ClientPayloadError  # see `UpstreamConnections`
+
+    return ClientPayloadError()
 
 
 class _Addresses:
