@@ -313,7 +313,7 @@ class Server:
         cause = cause or error.__cause__
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
             self._troubles.happened(error, cause)
-        if ask is not None and ask.envelope:
+        if ask is not None and ask.envelope and not ask.people:
             agent = request.headers.get("User-Agent", "")
             answer = refusal(error, request.method, realm=self.settings.realm, agent=agent)
             try:

@@ -29,8 +29,8 @@ PLACES: Final = {
     "user": "anna",
     "index": "dev",
     "project": TABLES,
-    "version": "1.0",
-    "at": "2040-01-01",
+    "version": "1.1",
+    "at": "12",
     "path...": "index.html",
 }
 """The values of the placeholders of routes."""
@@ -56,15 +56,11 @@ PAGES: Final[dict[str, tuple[str, ...]]] = {
     "/{user}/{index}/{project}/{version}[/]":       ("/anna/dev/tables/1.0",),
 }
 INSTALLERS: Final[dict[str, tuple[str, ...]]] = {
-    "/simple/":                                         ("/simple/",),
     "/simple/{project}/":                               ("/simple/tables/",),
-    "/simple/v1+html/":                                 ("/simple/v1+html/",),
-    "/simple/v1+html/{project}/":                       ("/simple/v1+html/tables/",),
-    "/{user}/{index}/+simple/":                         ("/anna/dev/+simple/",),
     "/{user}/{index}/+simple/{project}/":               ("/anna/dev/+simple/tables/", "/anna/dev/+simple/numbers/"),
     "/{user}/{index}/+findlinks[/]":                    ("/anna/dev/+findlinks/",),
-    "/+at/{at}/{user}/{index}/+simple/":                ("/+at/2040-01-01/anna/dev/+simple/",),
-    "/+at/{at}/{user}/{index}/+simple/{project}/":      ("/+at/2040-01-01/anna/dev/+simple/tables/",),
+    "/+at/{at}/{user}/{index}/+simple/":                ("/+at/12/anna/dev/+simple/",),
+    "/+at/{at}/{user}/{index}/+simple/{project}/":      ("/+at/12/anna/dev/+simple/tables/",),
 }
 OF_STRANGERS: Final = {
     "/{user}/{index}/{project}/{version}/+doc/{path...}": "documentation may do what it wants in its sandbox (clients/test_documentation_in_a_browser.py)",
@@ -160,8 +156,9 @@ async def full_server(mirrored: MirroredStart, texts: Texts) -> AsyncIterator[Se
             await release(served, index, version, texts)
         head = PageHead(display_name="tables", status="deprecated", status_reason=texts.one("status reason"))
         yanked = YankFile(DEV, TABLES, "tables-1.0.tar.gz", texts.one("yank reason"))
-        await served.engine.store.apply([PutProject(DEV, TABLES, head), yanked], who="[test]")
-        await served.put(build_wheel("other", "2"), index=DEV, project=texts.one("display name"))
+        await served.put(build_wheel("other", "2"), index=DEV)
+        other = PutProject(DEV, ProjectName("other"), PageHead(display_name=texts.one("display name")))
+        await served.engine.store.apply([PutProject(DEV, TABLES, head), yanked, other], who="[test]")
         await _attach(served)
         await served.engine.tokens.make(
             "anna", who="anna", name=texts.one("token name"), indexes=(texts.one("token index"),), projects=(texts.one("token project"),)
@@ -171,16 +168,16 @@ async def full_server(mirrored: MirroredStart, texts: Texts) -> AsyncIterator[Se
         yield served
 
 
-async def release(served: Served, index: IndexName, version: str, texts: Texts, *, kind: str | None = None) -> None:
-    """Put a wheel and a source distribution of `tables` into an index, and their metadata. `kind`: of the description."""
+async def release(served: Served, index: IndexName, version: str, texts: Texts) -> None:
+    """Put a wheel and a source distribution of `tables` into an index, and their metadata."""
     members = {each: b"pass\n" for each in texts.several("member")}
     scripts = "".join(f"{each} = tables:main\n" for each in texts.several("script"))
     members[f"tables-{version}.dist-info/entry_points.txt"] = f"[console_scripts]\n{scripts}".encode()
     for built in (build_wheel("tables", version, files=members), build_sdist("tables", version)):
         await served.put(built, index=index, requires_python=texts.one("requires_python"))
     values: dict[str, object] = {key: texts.several(key) if key in LISTS else texts.one(key) for key in KEYS}
-    values |= {"version": version} | ({} if kind is None else {"description_content_type": kind})
-    record = PutRelease(index, TABLES, Release(version=version, metadata=encode_metadata(values)))
+    metadata = encode_metadata(values | {"version": version})
+    record = PutRelease(index, TABLES, Release(version=version, metadata=metadata))
     await served.engine.store.apply([record], who="[test]")
 
 
