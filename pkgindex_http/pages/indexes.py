@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pkgindex_http.pages.layout import reading_page
+from pkgindex_http.pages.layout import reading_page, with_search_script
 from pkgindex_http.pasting import installing_lines
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
@@ -18,7 +18,7 @@ async def index(ask: Ask) -> Reply:
     options = await ask.engine.overview.index(ask.index, ask.principal)
     layers = await ask.engine.browsing.layers(ask.index, principal=ask.principal)
     part = await ask.engine.browsing.part(ask.index, after, principal=ask.principal, limit=_SHOWN + 1)
-    return await reading_page(
+    page = await reading_page(
         ask,
         "pages/index.html",
         index=ask.index,
@@ -35,3 +35,4 @@ async def index(ask: Ask) -> Reply:
         more=len(part) > _SHOWN,
         lines=installing_lines(f"{ask.url}/{ask.index}/+simple"),
     )
+    return with_search_script(page)

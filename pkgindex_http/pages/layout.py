@@ -25,3 +25,9 @@ async def reading_page(ask: Ask, template: str, /, **values: Any) -> Reply:
     # The log-out needs an Origin, which a browser does not send from a page whose policy is no-referrer.
     headers = {**page.headers, "Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
     return replace(page, headers=headers)
+
+
+def with_search_script(page: Reply) -> Reply:
+    """A page whose policy permits the script of its search. No page with a description has a script, since documentation has some at this origin."""
+    policy = f"{page.headers['Content-Security-Policy']}; script-src 'self'; connect-src 'self'"
+    return replace(page, headers={**page.headers, "Content-Security-Policy": policy})

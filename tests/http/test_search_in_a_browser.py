@@ -56,6 +56,29 @@ async def test_results_appear_while_one_types_and_keys_move_through_them(serve: 
         await page.wait_for_url("**/root/dev/beta")
 
 
+async def test_keys_reach_the_search_and_the_content(serve: Serve, chromium: Chromium) -> None:
+    """`/` leads to the field of the search. The first Tab shows a link past the head of the page, and what has the focus has an outline."""
+    async with serve() as served, chromium.window() as window:
+        page = await window.new_page()
+        for path in ("/", "/root/dev"):
+            await page.goto(f"{served.url}{path}")
+            await page.keyboard.press("/")
+            await page.keyboard.type("a/b")
+            assert await page.locator("#q").input_value() == "a/b"
+        for path in ("/root/dev", "/+login"):
+            await page.goto(f"{served.url}{path}")
+            await page.keyboard.press("Tab")
+            skip = page.get_by_role("link", name="Skip to the content")
+            place = await skip.bounding_box()
+            assert place is not None
+            assert place["y"] >= 0
+            await page.keyboard.press("Enter")
+            assert page.url.endswith("#main")
+            await page.keyboard.press("Tab")
+            assert await page.evaluate("document.activeElement.closest('main') !== null")
+            assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
 async def test_the_page_works_without_script(serve: Serve, chromium: Chromium) -> None:
     async with serve() as served, chromium.window(script=False) as window:
         await publish(served, "alpha", "A tool")
