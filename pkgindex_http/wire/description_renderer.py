@@ -51,7 +51,9 @@ def clean(rendered: str) -> str:
     import nh3
 
     def attribute(tag: str, name: str, value: str) -> str | None:
-        if tag == "pre" and name == "lang":  # the programming language of a block of code, which is no language of people
+        if (
+            tag == "pre" and name == "lang"
+        ):  # the programming language of a block of code, which is no language of people
             return None
         if name in {"href", "cite", "src"} and not value.lower().startswith(_LINKS):
             return None

@@ -200,9 +200,7 @@ def mirrored(serve: Serve) -> MirroredStart:
     quick = {"wait": 5.0, "connect_timeout": 2.0, "read_timeout": 0.5, "page_deadline": 2.5, "first_pause": 0.001}
 
     @asynccontextmanager
-    async def start(
-        *, credentials: str = "", default_index: str = HOSTED, **settings: Any
-    ) -> AsyncIterator[Mirrored]:
+    async def start(*, credentials: str = "", default_index: str = HOSTED, **settings: Any) -> AsyncIterator[Mirrored]:
         async with ScriptedUpstream() as upstream:
             upstream.add("demo", MIRRORED_WHEEL)
             url = upstream.url.replace("http://", f"http://{credentials}@") if credentials else upstream.url

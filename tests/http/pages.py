@@ -170,7 +170,7 @@ async def full_server(mirrored: MirroredStart, texts: Texts) -> AsyncIterator[Se
 
 async def release(served: Served, index: IndexName, version: str, texts: Texts) -> None:
     """Put a wheel and a source distribution of `tables` into an index, and their metadata."""
-    members = {each: b"pass\n" for each in texts.several("member")}
+    members = dict.fromkeys(texts.several("member"), b"pass\n")
     scripts = "".join(f"{each} = tables:main\n" for each in texts.several("script"))
     members[f"tables-{version}.dist-info/entry_points.txt"] = f"[console_scripts]\n{scripts}".encode()
     for built in (build_wheel("tables", version, files=members), build_sdist("tables", version)):

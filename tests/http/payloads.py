@@ -22,7 +22,7 @@ _ELEMENTS = (
     "--><script>CALL</script>", "</noscript><script>CALL</script>", "</details></section></main><script>CALL</script>", "</td></tr></table><script>CALL</script>",
 )
 _HANDLERS = (
-    "<img src=x onerror=CALL>", "<IMG SRC=x ONERROR=CALL>", "<img/src=x/onerror=CALL>", "<img src=x onerror='CALL'>", "<img src=x onerror=\"CALL\">", "<img src=x onerror\n=\nCALL>",
+    "<img src=x onerror=CALL>", "<IMG SRC=x ONERROR=CALL>", "<img/src=x/onerror=CALL>", "<img src=x onerror='CALL'>", '<img src=x onerror="CALL">', "<img src=x onerror\n=\nCALL>",
     "<svg onload=CALL>", "<svg/onload=CALL>", "<svg><animate onbegin=CALL attributeName=x dur=1s></svg>", "<svg><set onbegin=CALL attributeName=x></svg>",
     "<body onload=CALL>", "<body onpageshow=CALL>", "<input autofocus onfocus=CALL>", "<select autofocus onfocus=CALL></select>", "<textarea autofocus onfocus=CALL></textarea>",
     "<button autofocus onfocus=CALL>x</button>", "<details open ontoggle=CALL>x</details>", "<video><source onerror=CALL></video>", "<audio src=x onerror=CALL></audio>", "<object data=x onerror=CALL></object>",
@@ -31,14 +31,14 @@ _HANDLERS = (
     "<form><button formaction=javascript:CALL>x</button></form>",
 )
 _ATTRIBUTES = (
-    "\"><script>CALL</script>", "'><script>CALL</script>", "\"><img src=x onerror=CALL>", "'><img src=x onerror=CALL>", "><img src=x onerror=CALL>",
-    "\" autofocus onfocus=\"CALL", "' autofocus onfocus='CALL", " autofocus onfocus=CALL ", "\" onmouseover=\"CALL", "\" style=\"animation-name:x\" onanimationstart=\"CALL",
-    "\";CALL;//", "';CALL;//", "{{constructor.constructor('CALL')()}}", "{{7*7}}{% for x in (1,) %}<script>CALL</script>{% endfor %}", "${CALL}", "`;CALL;`",
+    '"><script>CALL</script>', "'><script>CALL</script>", '"><img src=x onerror=CALL>', "'><img src=x onerror=CALL>", "><img src=x onerror=CALL>",
+    '" autofocus onfocus="CALL', "' autofocus onfocus='CALL", " autofocus onfocus=CALL ", '" onmouseover="CALL', '" style="animation-name:x" onanimationstart="CALL',
+    '";CALL;//', "';CALL;//", "{{constructor.constructor('CALL')()}}", "{{7*7}}{% for x in (1,) %}<script>CALL</script>{% endfor %}", "${CALL}", "`;CALL;`",
 )
 _LINKS = (
     "javascript:CALL", "JaVaScRiPt:CALL", " javascript:CALL", "java\tscript:CALL", "javascript://x%0ACALL", "data:text/html,<script>CALL</script>", "vbscript:CALL",
     "<a href=javascript:CALL>x</a>", "<a href='jav&#x09;ascript:CALL'>x</a>", "<a href='&#106;avascript:CALL'>x</a>", "[x](javascript:CALL)", "[x](data:text/html,<script>CALL</script>)",
-    "[x]: javascript:CALL\n\n[x]", "<javascript:CALL>", "![x](x\"onerror=\"CALL)", "`x <javascript:CALL>`_", ".. _x: javascript:CALL\n\n`x`_", ".. raw:: html\n\n   <script>CALL</script>\n",
+    "[x]: javascript:CALL\n\n[x]", "<javascript:CALL>", '![x](x"onerror="CALL)', "`x <javascript:CALL>`_", ".. _x: javascript:CALL\n\n`x`_", ".. raw:: html\n\n   <script>CALL</script>\n",
 )
 _REQUESTS = (
     "<img src=URL>", "![x](URL)", ".. image:: URL\n", "<link rel=stylesheet href=URL>", "<style>@import 'URL';</style>", "<iframe src=URL></iframe>", "<meta http-equiv=refresh content='0;url=URL'>",
