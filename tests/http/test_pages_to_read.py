@@ -172,14 +172,14 @@ async def test_a_description_has_no_script_in_any_kind(kind: str) -> None:
 async def test_a_description_that_does_not_end_is_shown_as_plain_text() -> None:
     """A process that is not done in time is killed, and the text is escaped."""
     rendered = await asyncio.wait_for(Descriptions(seconds=0.01).rendered("# <b>x</b>", "text/markdown"), 5)
-    assert rendered == "<pre># &lt;b&gt;x&lt;/b&gt;</pre>"
+    assert rendered == '<pre tabindex="0"># &lt;b&gt;x&lt;/b&gt;</pre>'
 
 
 async def test_a_short_description_does_not_become_a_huge_page() -> None:
     """Each reference repeats the target of its link."""
     target = "\n   ".join([".. _a: https://a.example/", *["x" * 5000] * 10])
     rendered = await Descriptions().rendered(f"{'a_ ' * 100}\n\n{target}\n", "text/x-rst")
-    assert rendered.startswith("<pre>a_ a_")
+    assert rendered.startswith('<pre tabindex="0">a_ a_')
 
 
 def test_links_lead_to_the_web_only() -> None:
