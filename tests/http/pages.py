@@ -30,6 +30,7 @@ PLACES: Final = {
     "index": "dev",
     "project": TABLES,
     "version": "1.1",
+    "filename": "tables-1.1-py3-none-any.whl",
     "at": "12",
     "path...": "index.html",
 }
@@ -53,6 +54,11 @@ PAGES: Final[dict[str, tuple[str, ...]]] = {
     "/{user}/{index}/+plots/{project}":             ("/anna/dev/+plots/tables",),
     "/{user}/{index}/+promote/{project}/{version}": ("/anna/dev/+promote/tables/1.0", "/anna/dev/+promote/tables/1.0?to=anna/live"),
     "/{user}/{index}/{project}[/]":                 ("/anna/dev/tables", "/anna/dev/numbers", "/anna/dev/other"),
+    "/{user}/{index}/{project}/+diff":             ("/anna/dev/tables/+diff?from=1.0&to=1.1", "/anna/dev/tables/+diff?from=9&to=1.1"),
+    "/{user}/{index}/{project}/{version}/{filename}": (
+        "/anna/dev/tables/1.1/tables-1.1-py3-none-any.whl", "/anna/dev/tables/1.1/tables-1.1-py3-none-any.whl?member=tables-1.1.dist-info/METADATA",
+        "/anna/dev/tables/1.0/tables-1.0.tar.gz", "/anna/dev/numbers/3.1/numbers-3.1-py3-none-any.whl",
+    ),
     "/{user}/{index}/{project}/{version}[/]":       ("/anna/dev/tables/1.0",),
 }
 INSTALLERS: Final[dict[str, tuple[str, ...]]] = {

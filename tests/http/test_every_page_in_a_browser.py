@@ -239,12 +239,18 @@ async def test_no_text_of_a_stranger_runs(chromium: Chromium, mirrored: Mirrored
             for kind in KINDS if IS_LONG else [*KINDS, *[""] * len(PAYLOADS)][number : number + 1]:
                 version = f"{len(paths)}.0"
                 await release(served, DEV, version, HostileTexts(start, kind=kind))
-                paths.append(f"/anna/dev/tables/{version}")
+                paths += [
+                    f"/anna/dev/tables/{version}",
+                    f"/anna/dev/tables/{version}/tables-{version}-py3-none-any.whl",
+                ]
         async with chromium.window(policy=False) as window:
             watched = await Watched.opened(window, served)
             for path in paths:
                 await watched.show(path)
                 tally("pages with payloads", 1)
+                if path.endswith(".whl"):
+                    await watched.page.locator('a[href^="?member="]').first.click()
+                    await watched.check(f"the first member of {path}")
         tally("payloads", len(PAYLOADS))
 
 
