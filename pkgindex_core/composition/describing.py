@@ -73,7 +73,7 @@ def make_describing(
             workers=workers,
             clock=clock,
         ),
-        browsing=Browsing(resolving=resolving, sources=shared.sources, filters=filters),
+        browsing=Browsing(store=store, resolving=resolving, sources=shared.sources, filters=filters),
         showing=Showing(store=store, resolving=resolving, assembling=assembling, workers=workers, clock=clock),
         findlinks=FindLinks(
             store=store,
