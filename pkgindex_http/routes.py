@@ -128,7 +128,7 @@ _ROUTES: Final[tuple[Route, ...]] = (
     _devpi("GET", "/{user}/+api", _API, discovery.api, "the same"),
     _devpi("GET", "/{user}/{index}/+api", _API_OF_INDEX, discovery.api, "the same, for an index"),
     _devpi("GET", "/+status", Glanced("the answer has versions and serials; paths for root only", discovery.may_ask), discovery.status,
-        "the state of the server, as a document of devpi"),
+        "the state of the server, as a document of devpi; for a browser a page", variants=(Variant(welcome.is_browser, late("pkgindex_http.pages.status:status"), people=True),)),
     Route("GET", "/+decisions", Checked(Action.EXPLAIN, policies.may_list), policies.decisions,
         "what policies hid, let wait or warned of: ?index=USER/INDEX&project=NAME&rule=RULE&mode=MODE&verdict=VERDICT&limit=200&after=PLACE"),
     Route("GET", "/{user}/{index}/+exemptions", OnIndex(Action.INDEX_MODIFY, about="index"), policies.exemptions,
