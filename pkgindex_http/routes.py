@@ -114,6 +114,7 @@ _ROUTES: Final[tuple[Route, ...]] = (
         "projects of all indexes that the caller may read: ?q=QUERY&limit=20&after=PLACE; for a browser a page", variants=(_SEARCH_PAGE,)),
     Route("GET", "/{user}/{index}/+search", _READ, late("pkgindex_http.handlers.searching:search"),
         "projects of an index and its bases, in the same way", variants=(_SEARCH_PAGE,)),
+    Route("GET", "/robots.txt", Public("the answer is constant"), late("pkgindex_http.handlers.assets:robots"), "what crawlers are asked to do; the option `robots_txt`"),
     Route("GET", "/+search.js", Public("the answer is constant"), late("pkgindex_http.handlers.assets:search_script"), "the script of the page to search"),
     *working.ROUTES,
     _devpi("POST", "/+login", Public("exchanges a password for a token"), login.login,

@@ -185,6 +185,19 @@ async def test_a_page_is_compressed_unless_it_has_the_token_of_a_session(
         assert "Content-Encoding" not in seen.headers
 
 
+async def test_assets_are_kept_for_a_year_under_the_name_of_their_bytes(serve: Serve) -> None:
+    async with serve() as served:
+        _, text = await page(served, "/+search")
+        links = re.findall(r'(?:href|src)="./([+][^"]+[?]v=[0-9a-f]{16})"', text)
+        assert [link.partition("?")[0] for link in links] == ["+working.css", "+search.js"]
+        for link in links:
+            async with served.get(f"/{link}") as answer:
+                assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            for other in (link.partition("?")[0], f"{link}0"):
+                async with served.get(f"/{other}") as answer:
+                    assert answer.headers["Cache-Control"] == "public, max-age=600"
+
+
 async def test_a_long_project_has_parts(serve: Serve) -> None:
     async with serve() as served:
         changes = [PutProject(HOSTED, DEMO, PageHead(versions=tuple(f"1.{number}" for number in range(250))))]
