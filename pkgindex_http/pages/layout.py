@@ -17,25 +17,33 @@ _SHORT: Final = 1024
 """Bytes of a page that is not worth compressing."""
 
 
+def frame_of(ask: Ask) -> dict[str, Any]:
+    """The values of the frame."""
+    return {
+        "root": ask.root or "./",
+        "user": ask.principal.name,
+        "has_session": bool(ask.session),
+        "form_token": form_token(ask.session) if ask.session else "",
+    }
+
+
+def styled(page: Reply) -> Reply:
+    """The page with headers that permit its style sheet and the log-out."""
+    policy = page.headers["Content-Security-Policy"] + "; style-src 'self'; base-uri 'none'"
+    # The log-out needs an Origin, which a browser does not send from a page whose policy is no-referrer.
+    headers = {**page.headers, "Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
+    return replace(page, headers=headers)
+
+
 async def reading_page(ask: Ask, template: str, /, **values: Any) -> Reply:
     """A page in the frame that the pages to work on have too. Only the log-out in its head is a form.
 
     It is compressed for a reader without a session. A page with a session has the token of its forms, and the length of a compressed page
     tells whether a text in its URL is a part of that token (BREACH).
     """
-    page = await ask.templates.page(
-        template,
-        root=ask.root or "./",
-        user=ask.principal.name,
-        has_session=bool(ask.session),
-        form_token=form_token(ask.session) if ask.session else "",
-        **values,
-    )
-    policy = page.headers["Content-Security-Policy"] + "; style-src 'self'; base-uri 'none'"
-    # The log-out needs an Origin, which a browser does not send from a page whose policy is no-referrer.
-    headers = {**page.headers, "Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
+    page = styled(await ask.templates.page(template, **frame_of(ask), **values))
     coding = "identity" if ask.session else choose_coding(ask.request.headers.get("Accept-Encoding"))
-    headers["Vary"] += ", Accept-Encoding"
+    headers = {**page.headers, "Vary": f"{page.headers['Vary']}, Accept-Encoding"}
     if coding == "identity" or len(page.body) < _SHORT:
         return replace(page, headers=headers)
     body = await ask.engine.in_worker(partial(compress, page.body, coding))
