@@ -19,6 +19,8 @@ from pkgindex_http.requests import Ask
 from pkgindex_http.templates import Templates
 from pkgindex_http.wire.replies import Reply
 
+_NEAR_SECONDS: Final = 1.0
+"""How long a reader waits for near names. The first search of a process loads the catalogue."""
 _MOST_INDEXES: Final = 1_000
 """Indexes whose names are compared."""
 
@@ -44,6 +46,7 @@ async def problem_page(
             problems=[problem.removeprefix(f"{title}: ") for problem in problems],
             hint=error.hint,
             near=near,
+            wanted=error.name if isinstance(error, Missing) and error.what == "project" else "",
             is_missing=isinstance(error, Missing),
             reference=reference,
         )
@@ -57,7 +60,7 @@ async def _near(ask: Ask, error: Missing) -> tuple[str, ...]:
     with suppress(PkgIndexError):
         if error.what == "project":
             index = ask.index
-            names = await ask.engine.searching.near(index, error.name, principal=ask.principal)
+            names = await ask.engine.searching.near(index, error.name, principal=ask.principal, seconds=_NEAR_SECONDS)
             return tuple(f"{index}/{name}" for name in names if name != error.name)
         if error.what == "index":
             tree = readable_tree(await ask.engine.store.tree(), ask.principal)
