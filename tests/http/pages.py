@@ -41,6 +41,7 @@ PAGES: Final[dict[str, tuple[str, ...]]] = {
     "/":                                            ("/",),
     "/+login":                                      ("/+login",),
     "/+search":                                     ("/+search", "/+search?q=tables", "/+search?q=nothing-at-all", "/+search?q=x+depends:"),
+    "/+status":                                     ("/+status",),
     "/+users":                                      ("/+users",),
     "/+explain":                                    ("/+explain?project=tables&index=anna/dev", "/+explain?project=numbers&index=anna/dev"),
     "/{user}/+account":                             ("/anna/+account", "/root/+account"),
