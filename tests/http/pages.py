@@ -55,7 +55,7 @@ PAGES: Final[dict[str, tuple[str, ...]]] = {
     "/{user}/{index}/+plots/{project}":             ("/anna/dev/+plots/tables",),
     "/{user}/{index}/+promote/{project}/{version}": ("/anna/dev/+promote/tables/1.0", "/anna/dev/+promote/tables/1.0?to=anna/live"),
     "/{user}/{index}/{project}[/]":                 ("/anna/dev/tables", "/anna/dev/numbers", "/anna/dev/other"),
-    "/{user}/{index}/{project}/+diff":             ("/anna/dev/tables/+diff?from=1.0&to=1.1", "/anna/dev/tables/+diff?from=9&to=1.1"),
+    "/{user}/{index}/{project}/+diff":             ("/anna/dev/tables/+diff?from=1.0&to=1.1",),
     "/{user}/{index}/{project}/{version}/{filename}": (
         "/anna/dev/tables/1.1/tables-1.1-py3-none-any.whl", "/anna/dev/tables/1.1/tables-1.1-py3-none-any.whl?member=tables-1.1.dist-info/METADATA",
         "/anna/dev/tables/1.0/tables-1.0.tar.gz", "/anna/dev/numbers/3.1/numbers-3.1-py3-none-any.whl",
@@ -72,7 +72,7 @@ INSTALLERS: Final[dict[str, tuple[str, ...]]] = {
 OF_STRANGERS: Final = {
     "/{user}/{index}/{project}/{version}/+doc/{path...}": "documentation may do what it wants in its sandbox (clients/test_documentation_in_a_browser.py)",
 }
-ERRORS: Final = ("/nobody/dev", "/anna/nothing", "/anna/dev/nothing", "/anna/dev/tables/9.9", "/+nothing", "/anna/dev/+promote/tables/1.0?to=anna/nothing")
+ERRORS: Final = ("/nobody/dev", "/anna/nothing", "/anna/dev/nothing", "/anna/dev/tables/9.9", "/anna/dev/tables/+diff?from=9&to=1.1", "/+nothing", "/anna/dev/+promote/tables/1.0?to=anna/nothing")
 # fmt: on
 
 
