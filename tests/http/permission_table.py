@@ -129,6 +129,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /+login":                                             ("anything", 200),
     "GET /+working.css":                                       ("anything", 200),
     "GET /+search":                                            ("status", 200),  # what one may not read is not found
+    "GET /robots.txt":                                          ("anything", 200),
     "GET /+search.js":                                         ("anything", 200),
     "GET /{user}/{index}/+search":                             ("list", 200),
     "POST /+logout":                                           ("anything", 303),

@@ -78,7 +78,7 @@ ADVISORIES: Final = [
 ]
 """The mirror and the stage have advisories of their own. They decide nothing without a policy that reads them."""
 SILENT: Final = {
-    "/+search.js", "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
+    "/+search.js", "/robots.txt", "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
     "/{user}[/]", "/simple", "/simple/{project}", "/simple/namespaces", "/simple/namespace/{namespace}", "/{user}/{index}/+simple/namespaces", "/{user}/{index}/+simple/namespace/{namespace}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
     "/+at/{at}/{user}/{index}/+simple", "/+at/{at}/{user}/{index}/+simple/{project}", "/{user}/{index}/{project}/{version}/+doc",
     "/{user}/{index}/{project}/{version}/+d", "/{user}/{index}/{project}/{version}/+d/{path...}", "/{user}/{index}/+e/{a}/{filename}",
