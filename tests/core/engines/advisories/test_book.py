@@ -59,7 +59,7 @@ async def test_what_is_read_while_the_book_is_replaced_is_not_kept_for_the_new_o
 ) -> None:
     data, read = _made(tmp_path), Book.about
     await take_in(feed(tmp_path / "old.zip", {"A": record("A-1", "demo")}), data=data, label="test", now=NOW)
-    book = FiledBook(tmp_path)
+    book = FiledBook(tmp_path, elapsed=lambda: 0.0)  # it looks when it is told to
     assert names(book, "other") == []
     await take_in(feed(tmp_path / "new.zip", {"M": record("MAL-1", "demo")}), data=data, label="test", now=NOW)
 
@@ -104,6 +104,20 @@ def test_equal_feeds_make_equal_revisions(tmp_path: Path) -> None:
         )
         revisions.add(Book(tmp_path / label).revision)
     assert len(revisions) == 1
+
+
+async def test_a_project_has_a_revision_of_its_own(tmp_path: Path) -> None:
+    seconds = [0.0]
+    book = FiledBook(_made(tmp_path), elapsed=lambda: seconds[0])
+    found = []
+    for records in ({"A": record("A-1", "demo")}, {"A": record("A-1", "demo"), "B": record("B-1", "other")}, {"A": record("A-1", "demo", summary="worse")}):  # fmt: skip
+        await take_in(feed(tmp_path / "all.zip", records), data=tmp_path, label="test", now=NOW)
+        seconds[0] += 2
+        found.append([book.revision_of(ProjectName(name)) for name in ("demo", "other", "unknown")])
+    first, second, third = found
+    assert first[0] == second[0] != third[0]
+    assert first[1] == "" != second[1]
+    assert {each[2] for each in found} == {""}
 
 
 @pytest.mark.parametrize(
