@@ -14,8 +14,11 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.engines.advisories.book import FeedCheck, book_path, note_check, noted_check
@@ -79,7 +82,7 @@ class AdvisoryFeed:
             else:
                 after = await self._looked_at(before)
             note_check(self._data, after)
-            return after.validators != before.validators
+            return after.digest != before.digest or after.validators != before.validators
         finally:
             os.close(lock)
 
@@ -123,27 +126,31 @@ class AdvisoryFeed:
                 ) as answer,
             ):
                 if answer.status == 304 and before.validators != ("", ""):
-                    return FeedCheck(feed=before.feed, validators=before.validators, at=self._clock.now())
+                    return replace(before, at=self._clock.now())
                 if answer.status != 200:
                     raise Unavailable(f"the feed {told} answered {answer.status}", hint=_FAILURES)
-                await self._fetched(answer, new, told)
-            await self._take_in(new)
+                digest = await self._fetched(answer, new, told)
+            if digest != before.digest:
+                await self._take_in(new)
             validators = (answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
-            return FeedCheck(feed=before.feed, validators=validators, at=self._clock.now())
+            return FeedCheck(feed=before.feed, validators=validators, digest=digest, at=self._clock.now())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             why = str(error) or type(error).__name__
             raise Unavailable(f"the feed {told} cannot be read: {why}", hint=_FAILURES) from error
         finally:
             new.unlink(missing_ok=True)
 
-    async def _fetched(self, answer: aiohttp.ClientResponse, target: Path, told: str) -> None:
-        size = 0
+    async def _fetched(self, answer: aiohttp.ClientResponse, target: Path, told: str) -> str:
+        """Write the body to a file, and return its digest."""
+        size, digest = 0, blake2b(digest_size=16)
         with target.open("wb") as out:
             async for piece in answer.content.iter_chunked(_PIECE):
                 size += len(piece)
                 if size > self._settings.limit:
                     raise Unavailable(f"the feed {told} has more than {self._settings.limit} bytes", hint=_FAILURES)
+                digest.update(piece)
                 await asyncio.to_thread(out.write, piece)
+        return digest.hexdigest()
 
     async def _take_in(self, feed: Path) -> None:
         await take_in(feed, data=self._data, label=urls.shown(self._settings.feed), now=self._clock.now())

@@ -36,6 +36,8 @@ class FeedCheck(Struct, frozen=True, kw_only=True):
     feed: str = ""
     validators: tuple[str, str] = ("", "")
     """ETag and Last-Modified; of a local feed its time and its size."""
+    digest: str = ""
+    """BLAKE2b of the bytes that a feed at a URL sent, which are compared if it sends no validators."""
     at: Timestamp = Timestamp(0)
 
 
