@@ -63,7 +63,7 @@ async def counted(engine: Engine, served_files: ServedFiles, names: Container[In
     figures = [
         *served_files.figures(names),
         *scrub_figures(await engine.scrubbing.state()),
-        *advisory_figures(engine.context.advisories.state()),
+        *advisory_figures(engine.context.advisories.state(), len(await engine.examining.without_advisories())),
         *await figures_of(engine),
         *engine.attesting.figures(),
     ]
