@@ -14,10 +14,10 @@ import logging
 import secrets
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp.http import HttpVersion10, HttpVersion11
@@ -25,7 +25,8 @@ from msgspec.structs import replace
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
-from pkgindex_core.names import parse_index_name
+from pkgindex_core.names import IndexName, parse_index_name
+from pkgindex_core.protocols.measuring import Figures
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Moment
@@ -37,6 +38,7 @@ from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.devpi.envelope import refusal
 from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
 from pkgindex_http.listening.connections import Connection, Connections, Patience
+from pkgindex_http.listening.figures import answer_figures
 from pkgindex_http.listening.replays import Replays
 from pkgindex_http.listening.siblings import Siblings
 from pkgindex_http.listening.sockets import BACKLOG, address_of, bound
@@ -105,7 +107,12 @@ class Server:
         self._matches: BoundedCache[str, tuple[tuple[str, ...], Match]] = BoundedCache(_MATCHES)
         self._troubles = Troubles(engine.clock, logger)
         self.replays = (
-            Replays(engine.currency, limit=settings.replay_bytes, by_peer=self.origin.trusts_proxies)
+            Replays(
+                engine.currency,
+                limit=settings.replay_bytes,
+                by_peer=self.origin.trusts_proxies,
+                is_shown=engine.replica.is_whole if engine.replica is not None else None,
+            )
             if settings.replay_bytes
             else None
         )
@@ -161,6 +168,21 @@ class Server:
         """The number of connections whose request is not answered yet."""
         return self._connections.busy if self._connections is not None else 0
 
+    def figures(self, names: Container[IndexName]) -> Sequence[Figures]:
+        """The counts of this process, those about indexes only of the named ones."""
+        kept: dict[str, BoundedCache[Any, Any]] = {"pages": self.engine.bodies}
+        if self.replays is not None:
+            kept["answers"] = self.replays.kept
+        return [
+            *self.served_files.figures(names),
+            *self.read_log.figures(),
+            *answer_figures(
+                self._connections.requests_count if self._connections is not None else 0,
+                self.replays.repeated if self.replays is not None else {},
+                {name: (cache.size, cache.limit, len(cache)) for name, cache in kept.items()},
+            ),
+        ]
+
     async def stop(self) -> None:
         """Stop gracefully: `/+ready` is 503 at once, no new connections are accepted, requests under way finish."""
         self.readiness.stopping = True
@@ -200,6 +222,7 @@ class Server:
             templates=self.templates,
             descriptions=self.descriptions,
             served_files=self.served_files,
+            figures=self.figures,
             minting=self._minting,
             read_log=self.read_log,
             siblings=self.siblings,
@@ -289,7 +312,8 @@ class Server:
         """Keep an answer for requests with the same bytes, if it can be kept."""
         if self.replays is None or data is None or not ask.route.repeats or ask.identified is None:
             return
-        learn = partial(self.replays.learn, data, ask.request, ask.identified, moment)
+        kind = "file" if "filename" in ask.values else "page"
+        learn = partial(self.replays.learn, data, ask.request, ask.identified, moment, kind)
         if isinstance(answer, Reply):
             learn(answer, len(answer.body))
         elif isinstance(answer, FileResponse) and answer.reply.holding is not None:

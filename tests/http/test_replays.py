@@ -141,7 +141,7 @@ async def test_no_more_memory_is_taken_than_is_counted(serve: Serve) -> None:
                 cache._values.clear()
             gc.collect()
             before = tracemalloc.get_traced_memory()[0]
-            replays._kept = replays._nothing()
+            replays.kept = replays._nothing()
             gc.collect()
             assert before - tracemalloc.get_traced_memory()[0] <= counted
         finally:
@@ -547,7 +547,7 @@ async def test_no_secret_is_shown(serve: Serve) -> None:
         replays = served.server.replays
         assert replays is not None
         secret = anna["Authorization"].split()[1]
-        for each in (replays, replays._kept, [kept for _, kept in replays._kept.items()], pair.talk.connection):
+        for each in (replays, replays.kept, [kept for _, kept in replays.kept.items()], pair.talk.connection):
             assert secret not in repr(each)
             assert "correct horse" not in repr(each)
 
