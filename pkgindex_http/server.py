@@ -30,8 +30,7 @@ from pkgindex_core.protocols.measuring import Figures
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Moment
-from pkgindex_http.access_log import CLIENT, AccessLogger
-from pkgindex_http.access_log import logger as access_logger
+from pkgindex_http.access_log import CLIENT, AccessLog, AccessLogger
 from pkgindex_http.admitting import admit
 from pkgindex_http.assembling import assembled
 from pkgindex_http.conditions import check_change, check_read
@@ -116,6 +115,7 @@ class Server:
             if settings.replay_bytes
             else None
         )
+        self._access_log = None if settings.access_log is False else AccessLog(engine.workers)
         self._connections: Connections | None = None
         self._listeners: list[asyncio.Server] = []
 
@@ -147,7 +147,7 @@ class Server:
             patience=Patience(settings.stall_timeout, settings.least_body_rate, settings.max_connections),
             replays=self.replays,
             access_log_class=AccessLogger,
-            access_log=None if settings.access_log is False else access_logger,
+            access_log=self._access_log,
             keepalive_timeout=75,
             lingering_time=30,
             max_line_size=HEADER_LIMIT,
@@ -193,6 +193,8 @@ class Server:
         await self._connections.drain(self.settings.shutdown_timeout)
         self._connections.pre_shutdown()
         await self._connections.shutdown(_CUT_SECONDS)
+        if self._access_log is not None:
+            await self._access_log.close()
         await self.read_log.close()
 
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:

@@ -34,7 +34,7 @@ from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tokens import new_token
 from pkgindex_http import plugin
-from pkgindex_http.access_log import AccessLine
+from pkgindex_http.access_log import AccessLine, AccessLines
 from pkgindex_http.routing import Match
 from pkgindex_http.server import Server
 from pkgindex_http.settings import RemoteUser
@@ -487,9 +487,9 @@ async def test_a_repeated_answer_counts_like_another_one(serve: Serve) -> None:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             assert isinstance(record.args, tuple)
-            line = record.args[0]
-            assert isinstance(line, AccessLine)
-            lines.append(line)
+            some = record.args[0]
+            assert isinstance(some, AccessLines)
+            lines.extend(some.lines)
 
     access = logging.getLogger("pkgindex.access")
     handler, level = Handler(), access.level
@@ -513,6 +513,8 @@ async def test_a_repeated_answer_counts_like_another_one(serve: Serve) -> None:
                 assert (connections.requests_count, connection._request_count) == (counted_before + 1, here + 1)
                 assert connection._next_keepalive_close_time > deadline
                 said = await other.say(request)
+                assert served.server._access_log is not None
+                await served.server._access_log.close()
                 plain, repeated, far = lines[-4], lines[-2], lines[-1]
                 assert far.client == "10.0.0.9"
                 same = {"time": "", "client": "", "ms": 0.0}
