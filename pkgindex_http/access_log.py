@@ -30,7 +30,7 @@ _encoder = msgspec.json.Encoder()
 _clock = SystemClock()
 _TEXT_LIMIT = 500
 _GATHER_SECONDS: Final = 0.05
-_MOST_WAITING: Final = 16 * 1024 * 1024
+_MOST_WAITING: Final = 4 * 1024 * 1024
 """Bytes of lines that wait for a worker. Then the event loop waits for the log."""
 _ONE_WRITE: Final = getattr(select, "PIPE_BUF", 512)
 
@@ -64,7 +64,7 @@ class AccessLog:
         if self._size > _MOST_WAITING:
             self._write(*self._taken())
         elif self._timer is None and self._writing is None:
-            self._timer = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._hand_over)
+            self._wait()
 
     def _now(self) -> str:
         """The time as `to_rfc3339` writes it, with all digits. Its seconds are written once."""
@@ -75,14 +75,18 @@ class AccessLog:
 
     async def close(self) -> None:
         """Write what is left."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._hand_over()
-        while self._writing is not None:
-            await asyncio.wait([self._writing])
+        while self._timer is not None or self._writing is not None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._hand_over()
+            if self._writing is not None:
+                await asyncio.wait([self._writing])
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._hand_over)
 
     def _hand_over(self) -> None:
-        """Have a worker write the lines; those that come meanwhile follow."""
+        """Have a worker write the lines."""
         self._timer = None
         if not self._lines:  # the loop has written them
             return
@@ -92,7 +96,8 @@ class AccessLog:
 
     def _written(self, _: asyncio.Future[None]) -> None:
         self._writing = None
-        self._hand_over()
+        if self._lines:
+            self._wait()
 
     def _taken(self) -> tuple[Sequence[AccessLine], Sequence[bytes]]:
         taken = self._lines, self._texts

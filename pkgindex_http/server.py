@@ -170,7 +170,10 @@ class Server:
 
     def figures(self, names: Container[IndexName]) -> Sequence[Figures]:
         """The counts of this process, those about indexes only of the named ones."""
-        kept: dict[str, BoundedCache[Any, Any]] = {"pages": self.engine.bodies}
+        kept: dict[str, BoundedCache[Any, Any]] = {
+            "pages": self.engine.bodies,
+            "lists": self.engine.listings.long_lists.kept,
+        }
         if self.replays is not None:
             kept["answers"] = self.replays.kept
         return [

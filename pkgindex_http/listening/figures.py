@@ -21,7 +21,8 @@ BYTES: Final = Meter(
     "pkgindex_cache_bytes",
     "gauge",
     ("cache",),
-    "Memory that is in use for answers. Cache `answers`: whole answers (`replay_bytes`). `pages`: bodies of pages and lists (`page_cache_bytes`).",
+    "Memory that is in use for answers. Cache `answers`: whole answers (`replay_bytes`). `pages`: bodies of pages and"
+    " short lists (`page_cache_bytes`). `lists`: lists of mirrors.",
 )
 LIMIT: Final = Meter("pkgindex_cache_limit_bytes", "gauge", ("cache",), "The most memory that each of these may use.")
 ENTRIES: Final = Meter("pkgindex_cache_entries", "gauge", ("cache",), "How many answers or bodies each of these has.")

@@ -188,7 +188,7 @@ class TestAnswers:
         async with serve(replay_bytes=0) as served:
             document = await counted(served, await root(served))
         assert document["pkgindex_repeated_answers_total"] == []
-        assert [each["labels"]["cache"] for each in document["pkgindex_cache_bytes"]] == ["pages"]
+        assert [each["labels"]["cache"] for each in document["pkgindex_cache_bytes"]] == ["pages", "lists"]
 
 
 class TestPages:
