@@ -6,7 +6,7 @@ python -m benchmarks pages | not_modified | files | uploads | growing_project | 
                                                 | publishing | directory | read_through | mirrors | stores
                                                 | file_ways | project_list
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
-python -m benchmarks tables                     the tables of the last runs again
+python -m benchmarks tables                     the tables and plots of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
 """
 
@@ -31,6 +31,7 @@ from benchmarks import (
     mirrors,
     not_modified,
     pages,
+    plots,
     project_list,
     publishing,
     read_through,
@@ -97,6 +98,8 @@ def main() -> None:
         environments.set_up()
     elif arguments.what == "tables":
         kept = {report.question: report for report in tables.saved(_RESULTS)}
+        for report in kept.values():
+            plots.save(report, _RESULTS)
         for question in QUESTIONS:
             if question in kept:
                 print(f"## {question}\n\n{tables.markdown(kept[question])}")
@@ -119,6 +122,7 @@ def main() -> None:
             )
             report = QUESTIONS[question](plan)
             place = tables.save(report, _RESULTS)
+            plots.save(report, _RESULTS)
             print(f"## {question}\n\n{tables.markdown(report)}", flush=True)
             print(f"every sample: {place}", file=sys.stderr)
 
