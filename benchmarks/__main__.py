@@ -4,7 +4,7 @@ python -m benchmarks setup                      install the peers into environme
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
                                                 | publishing | directory | read_through | mirrors | stores
-                                                | file_ways | project_list
+                                                | file_ways | project_list | upload_clients
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables and plots of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
@@ -38,6 +38,7 @@ from benchmarks import (
     recording,
     stores,
     tables,
+    upload_clients,
     uploads,
 )
 from benchmarks.load import choose_driver
@@ -49,6 +50,7 @@ QUESTIONS = {
     "not_modified": not_modified.run,
     "files": files.run,
     "uploads": uploads.run,
+    "upload_clients": upload_clients.run,
     "growing_project": growing_project.run,
     "inheritance": inheritance.run,
     "devpi_list": devpi_list.run,
@@ -93,6 +95,12 @@ def main() -> None:
         default=1_000,
         help="projects of the registry that is mirrored  [default: 1000] (mirrors)",
     )
+    parser.add_argument(
+        "--names",
+        type=int,
+        default=886_000,
+        help="names of the list of an upstream  [default: 886000] (project_list, mirrors)",
+    )
     arguments = parser.parse_args()
     if arguments.what == "setup":
         environments.set_up()
@@ -119,6 +127,7 @@ def main() -> None:
                 trees=tuple(tree.resolve() for tree in arguments.tree),
                 mirrored_projects=arguments.mirrored,
                 mirrored_files=arguments.mirrored * 79 // 10,
+                listed_names=arguments.names,
             )
             report = QUESTIONS[question](plan)
             place = tables.save(report, _RESULTS)

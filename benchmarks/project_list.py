@@ -2,8 +2,8 @@
 
 Workload: an upstream with a list of 886,000 names. The list is asked for as pip does, in JSON with gzip. pkgindex and devpi-server answer it for an index
 with a project of its own that inherits from a mirror; pypiron and peryx for their mirror, since what they host is apart; nginx sends our list from disk.
-`first`: by a server that has never seen the list. `after an upload`: the first answer after a new project was uploaded, which it has to have. `restarted`:
-the first answer of a server that was stopped, from the start of its process. `warm`: again and again.
+`first`: by a server that has never seen the list. `after an upload`: the first answer after a new project was uploaded, which it has to have. `started`:
+the first answer of a server that was stopped, from the start of its process: the page of one project, and in another start the list. `warm`: again and again.
 Unit: milliseconds for one answer, with the server's CPU time for it and its memory after it; answers a second over 32 connections for `warm`.
 Left out: what the upload itself takes. `first` has the upstream's own time.
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 import gzip
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 import msgspec
@@ -51,6 +52,13 @@ class _Row:
 
     def target(self, form: str = "json", coding: str = "gzip") -> Target:
         return self.server.page_target(self.server.name, self.path, form, coding)
+
+    def first_answers(self, last: str) -> Iterator[tuple[str, Callable[[], Target], str]]:
+        """What is asked of a server that was just started: a column, the request, and a name in its answer."""
+        if self.server.name in _MIRRORS:
+            page = f"{self.path}listed/"
+            yield "started: a page", lambda: self.server.page_target(self.server.name, page, "json", "gzip"), "listed"
+        yield "started: the list", self.target, last
 
     def upload(self, project: str) -> bool:
         """Upload a new project; False if the server's list has no uploads."""
@@ -126,15 +134,10 @@ def run(plan: Plan) -> Report:
                 many = measure(cells, plan.driver, rounds=plan.rounds, seconds=plan.seconds)
             for number in range(plan.rounds):
                 for row in _turns(rows, number):
-                    row.server.stop()
-                    again = row.server.start_again
-                    single.add(
-                        row,
-                        "restarted",
-                        number,
-                        lambda row=row, again=again: again(lambda: row.target().request),
-                        has=last,
-                    )
+                    for title, target, has in row.first_answers(last):
+                        row.server.stop()
+                        again = partial(row.server.start_again, lambda target=target: target().request)
+                        single.add(row, title, number, again, has=has)
             return plan.made_of("project_list", where, [*single.series, *many], driver=plan.driver.name)
 
 
