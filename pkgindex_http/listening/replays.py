@@ -77,7 +77,7 @@ class KeptAnswer(Struct):
     """The memory that it takes, in bytes."""
     has_body: bool
     kind: str
-    """What it is counted as: one of `KINDS`."""
+    """The name of its count, one of `KINDS`."""
     peer: str | None
     """The only peer that gets this answer; None: all do."""
     client: str

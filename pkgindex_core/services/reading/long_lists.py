@@ -34,7 +34,7 @@ _name_of = attrgetter("name")
 
 
 class LongList(Struct, frozen=True, kw_only=True):
-    """What a list is made of."""
+    """The names and the form of a list."""
 
     key: str
     """Names everything that the list depends on, but for the hosted names."""
