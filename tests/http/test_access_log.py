@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http import access_log
 from pkgindex_http.access_log import JsonFormatter
 from pkgindex_http.commands.logs import configure_logging
 from pkgindex_http.settings import ServerSettings
@@ -138,6 +139,18 @@ async def test_no_answer_waits_for_a_reader_of_the_log(
         finally:
             goes_on.set()
     assert len("".join(written).splitlines()) == 20
+
+
+async def test_lines_for_which_there_is_no_room_are_written_by_the_loop(
+    serve: Serve, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, "_MOST_WAITING", 0)
+    async with serve(access_log=True) as served, connected(served.address) as (reader, writer):
+        for number in range(5):
+            writer.write(b"GET /+live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await read_answer(reader)).status == 200
+            assert number <= len(logs.access()) <= number + 1  # the answer is read before its line is written
+    assert len(logs.access()) == 5
 
 
 async def test_a_token_is_named_by_its_id(serve: Serve, logs: Logs) -> None:
