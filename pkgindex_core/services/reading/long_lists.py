@@ -47,7 +47,7 @@ class LongList(Struct, frozen=True, kw_only=True):
     stored: Sequence[Read]
 
 
-class _Section(Struct, frozen=True):
+class _ListSection(Struct, frozen=True):
     """The names behind the section before, up to a name."""
 
     bound: ProjectName | None
@@ -58,7 +58,7 @@ class _Section(Struct, frozen=True):
 
 class _KeptList(Struct, frozen=True):
     tag: str
-    sections: Sequence[_Section]
+    sections: Sequence[_ListSection]
     body: bytes
 
 
@@ -79,7 +79,7 @@ class LongLists:
         return await self._making.get(wanted.tag, lambda: self._make(wanted, kept))
 
     async def _make(self, wanted: LongList, former: _KeptList | None) -> bytes:
-        sections: list[_Section] = []
+        sections: list[_ListSection] = []
         if former is None:
             async for bound, stored in _divided(aligned([read("") for read in wanted.stored])):
                 sections.append(await self._section(wanted, sections, bound, stored))
@@ -95,25 +95,25 @@ class LongLists:
         return kept.body
 
     async def _section(
-        self, wanted: LongList, before: Sequence[_Section], bound: ProjectName | None, stored: Part
-    ) -> _Section:
+        self, wanted: LongList, before: Sequence[_ListSection], bound: ProjectName | None, stored: Part
+    ) -> _ListSection:
         hosted = _hosted(wanted.hosted, before[-1].bound or "" if before else "", bound)
 
         def write() -> GzipPart:
             names = united((hosted, *stored))
             return gzip_part(wanted.renderer.list_part(ProjectList(names=names), first=not before))
 
-        return _Section(bound, hosted, await in_worker(self._workers, write))
+        return _ListSection(bound, hosted, await in_worker(self._workers, write))
 
 
-def _joined(wanted: LongList, sections: Sequence[_Section]) -> _KeptList:
+def _joined(wanted: LongList, sections: Sequence[_ListSection]) -> _KeptList:
     """The body. Its sections do not hold the bytes of a former one."""
     start = gzip_part(wanted.renderer.list_start(wanted.serial))
     end = gzip_part(wanted.renderer.list_end(wanted.serial), is_last=True)
     body, parts = gzip_of([start, *(each.part for each in sections), end])
     return _KeptList(
         wanted.tag,
-        [_Section(each.bound, each.hosted, part) for each, part in zip(sections, parts[1:-1], strict=True)],
+        [_ListSection(each.bound, each.hosted, part) for each, part in zip(sections, parts[1:-1], strict=True)],
         body,
     )
 
