@@ -79,7 +79,7 @@ def is_stable(version: str) -> bool:
     [True, True, False, False, False]
     """
     epoch, _, *parts = version_key(version)
-    return epoch >= 0 and parts[0] == _NO_PRE and parts[2] == _NO_DEV
+    return bool(epoch >= 0 and parts[0] == _NO_PRE and parts[2] == _NO_DEV)
 
 
 def version_ranks(versions: Iterable[str]) -> dict[str, int]:
