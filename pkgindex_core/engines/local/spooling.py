@@ -90,13 +90,12 @@ class LocalSpool:
         self._require_open()
         if isinstance(data, memoryview):
             data = data.cast("B")
-        length = len(data)
-        if len(self._pending) + length < HOP:
-            self._pending += data
-            self._unhashed += length
+        if len(self._pending) + len(data) < HOP:
+            self.take(data)
         else:
+            length = len(data)
             await self._hop(self._append, data)
-        self._size += length
+            self._size += length
 
     async def flush(self) -> None:
         self._require_open()
@@ -141,6 +140,12 @@ class LocalSpool:
         self._require_open()
         self._finished = True
         return await self._keeper(self)
+
+    def take(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes in memory, however many. For stores that have the whole blob."""
+        self._pending += data
+        self._unhashed += len(data)
+        self._size += len(data)
 
     # For keepers, in a worker, holding `lock`.
 
