@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import html
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
@@ -18,12 +19,15 @@ from packaging.version import Version
 
 from pkgindex_core.changes import DropProject, PutFile
 from pkgindex_core.clock import SystemClock, Timestamp
+from pkgindex_core.engines.advisories.book import FiledBook
 from pkgindex_core.engines.behind import BlobsBehind, IndexBehind
 from pkgindex_core.engines.hosted_source import HostedSource
 from pkgindex_core.engines.htpasswd.hashes import HtpasswdComparing
 from pkgindex_core.engines.local.named_files import LocalNamedFiles
 from pkgindex_core.engines.memory.blobs import MemoryBlobs
+from pkgindex_core.engines.memory.catalogue import MemoryCatalogue
 from pkgindex_core.engines.memory.index import MemoryIndex
+from pkgindex_core.engines.sigstore.verifier import SigstoreVerifier
 from pkgindex_core.formats.html_page import HtmlRenderer
 from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.models import Serial
@@ -45,12 +49,17 @@ from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tools.passwords import PasswordPool
 from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.sending.publishing import HttpPublisher
+from pkgindex_mirror.upstreams.sites import usable_site
+from pkgindex_mirror.upstreams.upstream_answers import Document
 from tests.contracts import test_blob_stores as blob_stores
+from tests.contracts import test_catalogues as catalogues
 from tests.contracts import test_identity as identity
 from tests.contracts import test_index_stores as index_stores
 from tests.contracts import test_named_files as named_files
 from tests.contracts import test_policies as policies
 from tests.contracts import test_sources as sources
+from tests.core.engines import test_sigstore as verifiers
+from tests.core.engines.advisories import test_book as books
 from tests.mirror import test_contracts as abroad
 from tests.mirror import test_source as mirrored
 
@@ -661,6 +670,67 @@ class TestSourceThatCountsByProject(abroad.TestCounts):
                 return [*await super().figures(indexes), Figures(meter, dict(self.asked))]
 
         return abroad.opened(Naming, context)
+
+
+class TestProvenanceThatIsBelieved(abroad.TestProvenance):
+    noticed_by = (
+        "test_what_is_no_provenance_is_not_passed_on",
+        "test_the_provenance_of_another_file_is_not_passed_on",
+        "test_what_was_wrong_is_asked_for_again",
+    )
+
+    async def open_proving(self, context):
+        class Believing(ReadThrough):
+            async def provenance(self, index, project, file):
+                answer = await self._client.document(usable_site(index), file.provenance, accept="*/*")
+                if isinstance(answer, Document):
+                    return answer.body, self_.publisher
+                return await super().provenance(index, project, file)
+
+        self_ = self
+        return abroad.opened(Believing, context)
+
+
+class TestVerifierThatReadsOnly(verifiers.TestSigstoreVerifier):
+    noticed_by = ("test_what_was_changed_is_refused",)
+
+    def make(self):
+        class Reading(SigstoreVerifier):
+            def verify(self, attestation):
+                document = json.loads(attestation)
+                return super().verify(
+                    verifiers.TestSigstoreVerifier.attestation
+                    if isinstance(document, dict) and "envelope" in document
+                    else attestation
+                )
+
+        return Reading()
+
+
+class TestBookThatForgetsWhatWasWithdrawn(books.TestFiledBook):
+    noticed_by = (
+        "test_advisories_about_a_project_are_in_the_order_of_their_identifiers",
+        "test_an_advisory_says_what_its_record_says",
+    )
+
+    async def make(self, place, records):
+        class Forgetting(FiledBook):
+            def about(self, project):
+                return [each for each in super().about(project) if not each.withdrawn]
+
+        await super().make(place, records)
+        return Forgetting(place)
+
+
+class TestCatalogueThatKeepsWhatWasDropped(catalogues.TestMemoryCatalogue):
+    noticed_by = ("test_what_was_dropped_is_not_found",)
+
+    async def open_catalogue(self):
+        class Keeping(MemoryCatalogue):
+            async def apply(self, update, *, after):
+                return await super().apply(replace(update, drop=()), after=after)
+
+        return Keeping()
 
 
 class TestDoubterThatIsDeaf(mirrored.TestDoubts):

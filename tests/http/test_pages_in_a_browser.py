@@ -93,12 +93,13 @@ async def test_a_newcomer_finds_reads_and_installs_a_package(serve: Serve, tmp_p
         await served.engine.store.apply(
             [PutRelease(HOSTED, DEMO, Release(version="1.0", metadata=metadata))], who="[test]"
         )
+        await served.engine.cataloguing.caught_up()
         page = await window.new_page()
         await page.goto(served.url)
         await picture(page, "home")
         await page.get_by_role("link", name="root/dev").click()
         await picture(page, "index")
-        await page.get_by_label("Find a project by its name").fill("dem")
+        await page.get_by_label("Find a project", exact=True).fill("dem")
         await page.get_by_role("button", name="Search").click()
         await page.get_by_role("link", name="demo", exact=True).click()
         await picture(page, "project")

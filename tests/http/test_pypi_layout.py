@@ -184,8 +184,9 @@ async def _make_private(world: Mirrored) -> None:
 
 @pytest.mark.parametrize("path", ["/pypi", "/pypi/", "/RPC2"])
 async def test_py_8_xml_rpc_is_a_fault_that_says_what_to_use(serve: Serve, path: str) -> None:
+    """For all methods but `search` (test_search.py)."""
     async with serve() as served:
-        body = xmlrpc.client.dumps(({"name": "demo"}, "or"), "search")
+        body = xmlrpc.client.dumps(("demo",), "package_releases")
         async with served.request("POST", path, data=body, headers={"Content-Type": "text/xml"}) as answer:
             assert answer.status == 200
             with pytest.raises(xmlrpc.client.Fault, match="/simple/"):

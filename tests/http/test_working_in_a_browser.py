@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,12 +27,12 @@ EVIL = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[BrowserContext]:
-    """A window of Debian's Chromium."""
+async def chromium(*, script: bool = True) -> AsyncIterator[BrowserContext]:
+    """A window of Debian's Chromium, with scripts or without."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
-            yield await browser.new_context()
+            yield await browser.new_context(java_script_enabled=script)
         finally:
             await browser.close()
 
@@ -42,7 +43,9 @@ async def picture(page: Page, name: str) -> None:
 
 
 async def twine(url: str, token: str, file: Path) -> None:
-    command = ["twine", "upload", "--repository-url", url, "-u", "__token__", "-p", token, str(file)]
+    command = [
+        sys.executable, "-m", "twine", "upload", "--repository-url", url, "-u", "__token__", "-p", token, str(file),
+    ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

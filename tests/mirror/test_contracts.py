@@ -6,9 +6,13 @@ import json
 from collections.abc import Sequence
 
 from aiohttp import web
+from msgspec import structs
 
+from pkgindex_core.composition.attesting import attestation_verifier
+from pkgindex_core.formats.attestations import MEDIA_TYPE
 from pkgindex_core.hookspecs import Context
-from pkgindex_core.models import IndexConfig
+from pkgindex_core.models import File, IndexConfig
+from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Follower, Publisher
 from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
 from pkgindex_core.testing.configs import mirror_config
@@ -16,12 +20,14 @@ from pkgindex_core.testing.examiners import SECRET, ExaminerContract, ExaminingS
 from pkgindex_core.testing.followers import FollowerContract
 from pkgindex_core.testing.index_cases.values import DEV, MIRROR
 from pkgindex_core.testing.measured import MeasuredContract, MeasuredSource
+from pkgindex_core.testing.proving import ProvingContract, ProvingSource
 from pkgindex_core.testing.publishers import Answer, PublisherContract
 from pkgindex_mirror.readthrough.source import ReadThrough
 from pkgindex_mirror.sending.publishing import HttpPublisher
 from pkgindex_mirror.sending.webhooks import Webhooks
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from tests.attested import FILENAME, PROVENANCE, PUBLISHER, SHA256
 from tests.mirror.conftest import QUICK
 from tests.mirror.receiver import Post, receiving
 
@@ -38,6 +44,7 @@ def opened(kind: type[ReadThrough], context: Context) -> ReadThrough:
         workers=context.workers,
         data=context.data,
         settings=SETTINGS,
+        verifier=context.verifier,
     )
 
 
@@ -122,3 +129,36 @@ class TestExamination(ExaminerContract):
     async def break_it(self) -> None:
         for place in ("/simple/", "other"):
             self.server.script(place, behaviours.status(404))
+
+
+class TestProvenance(ProvingContract):
+    project = ProjectName("pypi-attestations")
+    document = PROVENANCE
+    publisher = PUBLISHER
+
+    async def begin(self) -> None:
+        self.server = ScriptedUpstream()
+        await self.server.start()
+        self.index = mirror_config(MIRROR, self.server.url)
+        self.file = File(
+            filename=FILENAME,
+            version="0.0.19",
+            digests={"sha256": SHA256},
+            url=self.server.file_url(FILENAME),
+            provenance=f"{self.server.root}/integrity",
+        )
+        await self.answer(self.document)
+
+    async def end(self) -> None:
+        await self.server.stop()
+
+    async def open_proving(self, context: Context) -> ProvingSource:
+        return opened(ReadThrough, structs.replace(context, verifier=attestation_verifier("")))
+
+    async def answer(self, document: bytes | None) -> None:
+        self.server.script(
+            "other", behaviours.status(404) if document is None else behaviours.says(MEDIA_TYPE, document)
+        )
+
+    async def go_away(self) -> None:
+        self.server.script("other", behaviours.status(503))

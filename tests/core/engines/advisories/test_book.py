@@ -14,13 +14,10 @@ from pkgindex_core.engines.advisories.packing import Book
 from pkgindex_core.engines.advisories.taking_in import make_book, take_in
 from pkgindex_core.errors import Corrupt, Refused
 from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols.advisories import AdvisoryBook
+from pkgindex_core.testing.advisory_books import AdvisoryBookContract, osv_record
 
 NOW = Timestamp(1_795_996_800_000_000)
-
-
-def record(identifier: str, *names: str, **more: Any) -> dict[str, Any]:
-    affected = [{"package": {"ecosystem": "PyPI", "name": name}, "versions": ["1.0"]} for name in names]
-    return {"id": identifier, "modified": "2026-01-01T00:00:00Z", "summary": "bad", "affected": affected, **more}
 
 
 def feed(place: Path, records: Mapping[str, Any]) -> Path:
@@ -31,17 +28,23 @@ def feed(place: Path, records: Mapping[str, Any]) -> Path:
 
 
 def many(count: int) -> dict[str, Any]:
-    return {f"MAL-{each}": record(f"MAL-{each}", f"evil-{each}", "shared") for each in range(count)}
+    return {f"MAL-{each}": osv_record(f"MAL-{each}", f"evil-{each}", "shared") for each in range(count)}
 
 
 def names(book: FiledBook | Book, project: str) -> list[str]:
     return [each.id for each in book.about(ProjectName(project))]
 
 
+class TestFiledBook(AdvisoryBookContract):
+    async def make(self, place: Path, records: Mapping[str, dict[str, Any]]) -> AdvisoryBook:
+        await take_in(feed(place / "all.zip", records), data=_made(place), label="test", now=NOW)
+        return FiledBook(place)
+
+
 @pytest.mark.parametrize("count", [1, 300])
 async def test_every_record_is_found_by_project_and_by_name(tmp_path: Path, count: int) -> None:
     """With and without a dictionary."""
-    records = many(count) | {"npm": record("N-1")}
+    records = many(count) | {"npm": osv_record("N-1")}
     await take_in(feed(tmp_path / "all.zip", records), data=_made(tmp_path), label="test", now=NOW)
     book = FiledBook(tmp_path)
     for each in range(count):
@@ -58,10 +61,10 @@ async def test_what_is_read_while_the_book_is_replaced_is_not_kept_for_the_new_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, read = _made(tmp_path), Book.about
-    await take_in(feed(tmp_path / "old.zip", {"A": record("A-1", "demo")}), data=data, label="test", now=NOW)
-    book = FiledBook(tmp_path)
+    await take_in(feed(tmp_path / "old.zip", {"A": osv_record("A-1", "demo")}), data=data, label="test", now=NOW)
+    book = FiledBook(tmp_path, elapsed=lambda: 0.0)  # looks by itself only once
     assert names(book, "other") == []
-    await take_in(feed(tmp_path / "new.zip", {"M": record("MAL-1", "demo")}), data=data, label="test", now=NOW)
+    await take_in(feed(tmp_path / "new.zip", {"M": osv_record("MAL-1", "demo")}), data=data, label="test", now=NOW)
 
     def about(old: Book, project: ProjectName) -> Any:
         """Another thread looks for a new book meanwhile."""
@@ -110,8 +113,8 @@ def test_equal_feeds_make_equal_revisions(tmp_path: Path) -> None:
     ("content", "why"),
     [
         ({"a": b"{"}, "no OSV record"),
-        ({"a": record("X-1", "demo"), "b": record("X-1", "demo")}, "X-1 twice"),
-        ({"npm": record("N-1")}, "no advisory about a package of PyPI"),
+        ({"a": osv_record("X-1", "demo"), "b": osv_record("X-1", "demo")}, "X-1 twice"),
+        ({"npm": osv_record("N-1")}, "no advisory about a package of PyPI"),
     ],
 )
 async def test_a_feed_that_is_wrong_changes_nothing(tmp_path: Path, content: dict[str, Any], why: str) -> None:
