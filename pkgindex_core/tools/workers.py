@@ -47,7 +47,7 @@ def _run(
         result = function(*arguments)
     except BaseException as raised:
         error = raised
-    with suppress(RuntimeError):  # the loop is closed: nobody waits
+    with suppress(RuntimeError):  # the loop is closed, and its tasks with it
         loop.call_soon_threadsafe(_settle, future, result, error)
     error = None  # its traceback refers to this frame
 

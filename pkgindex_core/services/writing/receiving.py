@@ -72,7 +72,7 @@ class Upload(Generic[Outcome]):
         """The content; None while no file part was opened."""
         self.filename = ""
         self._name: UploadName | None = None
-        """What the filename of the content says, if the form makes no difference."""
+        """The parsed filename of the content, if the form makes no difference to it."""
         self.signed = False
         """Whether the form has a detached signature."""
         self._take = take
