@@ -1,27 +1,41 @@
-"""Returning memory to the system after large pages."""
+"""Returning memory to the system after large pages. Only the GNU C library keeps enough memory to need this."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 LARGE: Final = 16 * 1024 * 1024
 """The size in bytes from which on a page's memory is given back."""
+_LONG: Final = 1024 * 1024
+"""Bytes of a block of memory that the system gets back as soon as it is freed. By itself the library raises its own bound up to 32 MiB."""
+_MMAP_THRESHOLD: Final = -3
+_ARENA_MAX: Final = -8
+"""Numbers of `mallopt` (malloc.h)."""
 
 
 def give_back() -> None:
-    """Return freed memory to the system. Blocks for some milliseconds. Only the GNU C library keeps enough memory to need this."""
-    trim = _trim()
-    if trim is not None:
-        trim(0)
+    """Return freed memory to the system. Blocks for some milliseconds."""
+    _call("malloc_trim", 0)
+
+
+def share_memory() -> None:
+    """Have the threads of this program share their memory: each one would keep what it once needed for a page. Call it before they start."""
+    _call("mallopt", _ARENA_MAX, 1)
+    _call("mallopt", _MMAP_THRESHOLD, _LONG)
+
+
+def _call(name: str, *numbers: int) -> None:
+    function = getattr(_library(), name, None)
+    if function is not None:
+        function(*numbers)
 
 
 @cache
-def _trim() -> Callable[[int], int] | None:
-    import ctypes  # loads the C library: a server that never had a large page does without
+def _library() -> Any:
+    import ctypes  # takes two milliseconds to load
 
     try:
-        return getattr(ctypes.CDLL(None), "malloc_trim", None)
+        return ctypes.CDLL(None)
     except (OSError, TypeError):  # Windows: the program itself cannot be opened as a library
         return None

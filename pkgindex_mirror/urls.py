@@ -19,8 +19,10 @@ URL_LIMIT = 4096
 RAW_LIMIT = 8000
 """Largest link in bytes, as written on a page. Longer ones are refused before they fill the caches here and in the standard library."""
 _PORTS = {"http": 80, "https": 443}
-_CLEAN = re.compile(r"https?://[a-z0-9]+(?:[.-][a-z0-9]+)*(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?/[!\"$->@-~]*")
-"""URLs that cleaning would not change: plain host, no port or a usual one, a path, no query, no fragment."""
+_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5])))"
+"""1 to 65535."""
+_CLEAN = re.compile(rf"https?://[a-z0-9]+(?:[.-][a-z0-9]+)*(?::(?:{_PORT}))?/[!\"$->@-~]*")
+"""URLs that cleaning would not change: plain host, no port or a valid one, a path, no query, no fragment."""
 PLAIN_MARKS = bytes(mark for mark in range(0x21, 0x7F) if mark not in b"#?")
 """The characters of the path of such a URL."""
 

@@ -21,7 +21,7 @@ from pkgindex_core.storage_failures import storage_failure
 
 LINGER: Final = 0.4
 """Seconds without anything new before things are stored together."""
-LONGEST: Final = 2.0
+LONGEST: Final = 10.0
 """Seconds in which things gather at most, if new ones go on coming."""
 RETRY: Final = 1.0
 """Seconds between two tries while the medium fails."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_YOUNG: Final = 10_000
+"""New containers after which the garbage collector looks through them. Python's 700 are those of one long page, and nearly none of them is garbage."""
 _FIRST_MOMENTS: Final = 1.0
 """Seconds after a start in which only requests are served."""
 
@@ -78,6 +80,7 @@ async def serve(
         except OSError as error:
             raise cannot_listen(error, *address_of(sockets[0])) from error
         gc.freeze()
+        gc.set_threshold(_YOUNG)
         gc.enable()
         if link is None or link.number == 1:
             await _greet(engine, settings, server, address_of(sockets[0]), password_file)

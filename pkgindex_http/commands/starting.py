@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from pkgindex_core.commands.telling import fail
 from pkgindex_core.errors import PkgIndexError, Refused
+from pkgindex_core.memory import share_memory
 from pkgindex_http.commands.greeting import PROXPI
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.logs import configure_logging
@@ -39,6 +40,7 @@ def run_server(
 
     `read_settings` reads the settings anew at SIGHUP. The caller disables the garbage collector. It is enabled when the server listens.
     """
+    share_memory()
     load_server()
     try:
         _check_kind(settings)

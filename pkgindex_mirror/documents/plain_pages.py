@@ -118,14 +118,15 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     if isinstance(said, UnreadablePage) or len(page.files) > MOST_FILES:
         return None
     filenames = [each.filename for each in page.files]
+    digests = [each.hashes.sha256 for each in page.files]
     links = _links([each.url for each in page.files], url)
-    if links is None or not _have_plain_names(filenames) or not _have_plain_fields(page.files):
+    if links is None or not _have_plain_names(filenames) or not _have_plain_fields(page.files, digests):
         return None
     if _OLDER_KEY in body and any(each.core_metadata is UNSET for each in page.files):
         return None  # perhaps a sidecar announced under an older name
     names = _FilenameReader(project)
     versions = names.versions(filenames)
-    _make_ours(page.files)
+    _make_ours(page.files, digests)
     ranks = version_ranks(dict.fromkeys(versions))  # mostly in order already, so sorting is fast
     ordered = sorted(zip(map(ranks.__getitem__, versions), filenames, versions, links, page.files, strict=True))
     rows = pack(
@@ -151,12 +152,12 @@ def _have_plain_names(filenames: Sequence[str]) -> bool:
     )
 
 
-def _have_plain_fields(entries: Sequence[_ListedFile]) -> bool:
+def _have_plain_fields(entries: Sequence[_ListedFile], digests: Sequence[str]) -> bool:
+    """`digests`: the sha256 of each file."""
     sidecars = [each.core_metadata for each in entries]
-    digests = [each.hashes.sha256 for each in entries]
-    digests += [each.sha256 for each in sidecars if isinstance(each, _ListedDigest)]
+    announced = [each.sha256 for each in sidecars if isinstance(each, _ListedDigest)]
     moments = [each.upload_time for each in entries if each.upload_time is not None]
-    return _consist_of(digests, _HEXADECIMAL) and _are_plain_moments(moments)
+    return _consist_of(digests, _HEXADECIMAL) and _consist_of(announced, _HEXADECIMAL) and _are_plain_moments(moments)
 
 
 def _are_plain_moments(moments: Sequence[str]) -> bool:
@@ -199,27 +200,28 @@ def _consist_of(texts: Sequence[str], marks: bytes) -> bool:
     return text.isascii() and not text.encode().translate(None, marks)
 
 
-def _make_ours(entries: Sequence[_ListedFile]) -> None:
-    """Rewrite the upstream's entries in place as this index lists them."""
-    as_it_is: set[str | None] = {None}
-    for entry in entries:
-        sha256 = entry.hashes.sha256
-        filename = entry.filename
-        entry.url = f"+f/{sha256[:3]}/{sha256[3:16]}/{filename}"
-        if (requirement := entry.requires_python) not in as_it_is:
-            entry.requires_python = text(requirement) or None
-            if entry.requires_python == requirement:
-                as_it_is.add(requirement)
-        if (sidecar := entry.core_metadata) is False or sidecar is UNSET:
-            entry.core_metadata = True if filename.lower().endswith(".whl") else UNSET  # any wheel has one
-        if (yanked := entry.yanked) is not False and yanked is not True:
-            entry.yanked = text(yanked) or False
-        if entry.gpg_sig:
-            entry.gpg_sig = None
-        if (said := entry.provenance) is not None:
-            entry.provenance = provenance(said) or None
-        if (moment := entry.upload_time) is not None and moment.endswith(_NO_MICROSECONDS):
-            entry.upload_time = moment.removesuffix(_NO_MICROSECONDS) + "Z"
+def _make_ours(entries: Sequence[_ListedFile], digests: Sequence[str]) -> None:
+    """Rewrite the upstream's entries in place as this index lists them. `digests`: the sha256 of each.
+
+    Fields that few pages have in another form than ours are looked for in all entries at once, which is faster.
+    """
+    for entry, sha256 in zip(entries, digests, strict=True):
+        entry.url = f"+f/{sha256[:3]}/{sha256[3:16]}/{entry.filename}"
+    requirements = {each.requires_python for each in entries} - {None}
+    ours = {each: text(each) or None for each in requirements}
+    if any(before != now for before, now in ours.items()):
+        for entry in entries:
+            entry.requires_python = ours.get(entry.requires_python)
+    for entry in [each for each in entries if each.core_metadata is False or each.core_metadata is UNSET]:
+        entry.core_metadata = True if entry.filename.lower().endswith(".whl") else UNSET  # any wheel has one
+    for entry in [each for each in entries if each.yanked.__class__ is str]:
+        entry.yanked = text(entry.yanked) or False
+    for entry in [each for each in entries if each.gpg_sig]:
+        entry.gpg_sig = None
+    for entry in [each for each in entries if each.provenance is not None]:
+        entry.provenance = provenance(entry.provenance) or None
+    for entry in [each for each in entries if each.upload_time and each.upload_time.endswith(_NO_MICROSECONDS)]:
+        entry.upload_time = (entry.upload_time or "").removesuffix(_NO_MICROSECONDS) + "Z"
 
 
 class _FilenameReader:
@@ -235,7 +237,11 @@ class _FilenameReader:
         is_ours = self._is_ours
         versions = []
         beginning, version = "/", ""  # of the latest wheel of today's form, up to the dash after its version
+        sdist, sdist_name = "", ""  # the name that the source distribution of that version may have
         for filename in filenames:
+            if filename == sdist:
+                versions.append(version)
+                continue
             if filename.endswith(".whl"):
                 if filename.startswith(beginning) and filename.count("-") in _WHEEL_DASHES:
                     versions.append(version)
@@ -252,6 +258,9 @@ class _FilenameReader:
                     versions.append(found)
                     if filename.endswith(".whl"):
                         beginning, version = f"{name}-{found}-", found
+                        sdist = f"{sdist_name}-{found}.tar.gz" if sdist_name and is_usual_version(found) else ""
+                    else:
+                        sdist_name = name
                     continue
             if not leads_to(filename, self._project):
                 self.strays.add(filename)

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-from pkgindex_mirror.syncing.lean_connections import (
+from pkgindex_mirror.upstreams.bodies import BodyRefusedError, PieceDecoder
+from pkgindex_mirror.upstreams.lean_connections import (
     CHUNK_SIZE,
     HEAD_LIMIT,
     ConnectionPool,
@@ -20,7 +21,6 @@ from pkgindex_mirror.syncing.lean_connections import (
     body_length,
     read_head,
 )
-from pkgindex_mirror.upstreams.bodies import BodyRefusedError, PieceDecoder
 from pkgindex_mirror.upstreams.upstream_answers import CHUNK, Failed, unusable
 
 _END: Final = b"\r\n\r\n"

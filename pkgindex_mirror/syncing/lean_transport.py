@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 from pkgindex_mirror import urls
 from pkgindex_mirror.documents.document_kinds import is_empty
 from pkgindex_mirror.settings import MirrorSettings, parse_networks
-from pkgindex_mirror.syncing.lean_connections import ConnectionPool, LeanReply, NotPlainError
 from pkgindex_mirror.syncing.lean_streams import LeanStream, opened_stream
 from pkgindex_mirror.syncing.transport import LIST_LIMIT, CarefulTransport, ListAnswer, PageAnswer
 from pkgindex_mirror.upstreams.addresses import AddressGuard, PinningResolver, Resolver, SystemResolver
 from pkgindex_mirror.upstreams.bodies import BodyDecoder, BodyRefusedError
 from pkgindex_mirror.upstreams.connections import user_agent
+from pkgindex_mirror.upstreams.lean_connections import ConnectionPool, LeanReply, NotPlainError
 from pkgindex_mirror.upstreams.sites import Site
 from pkgindex_mirror.upstreams.upstream import ACCEPT, UpstreamClient
 from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, FileAnswer, Unchanged

@@ -3,7 +3,7 @@
 Credentials are sent only to the scheme, host and port of the upstream. Redirects are followed here: the first one to another origin ends
 the sending of credentials, and one from https to http is refused. No URL with userinfo is formed, so none can be logged.
 
-There are two connection pools: one for hosts that operators configured, one for hosts that only pages and redirects name. The second one
+Pages and sidecars come over connections of our own, if they can (`short_answers`). For all else there are two connection pools: one for hosts that operators configured, one for hosts that only pages and redirects name. The second one
 checks each address right before it connects (`addresses`). The pools share no connections.
 """
 
@@ -20,11 +20,13 @@ from pkgindex_mirror import urls
 from pkgindex_mirror.settings import MirrorSettings, parse_networks
 from pkgindex_mirror.upstreams.addresses import AddressGuard, PinningResolver, Resolver
 from pkgindex_mirror.upstreams.hosts import Trail
+from pkgindex_mirror.upstreams.short_answers import ShortAnswers
 from pkgindex_mirror.upstreams.sites import Site
 from pkgindex_mirror.upstreams.socks_proxies import is_socks, socks_connector, socks_errors
 from pkgindex_mirror.upstreams.upstream_answers import (
     CHUNK,
     Failed,
+    Response,
     connection_errors,
     failed_by_proxy,
     failure_of,
@@ -60,16 +62,27 @@ class UpstreamConnections:
         self._proxy = proxy or settings.proxy
         self._proxy_errors = socks_errors() if is_socks(self._proxy) else ()
         self._guard = AddressGuard(parse_networks(settings.allow_networks))
+        self._agent = settings.user_agent or user_agent()
         self._counts = strangers
         self._configured: aiohttp.ClientSession | None = None
         self._strangers: aiohttp.ClientSession | None = None
+        self._pinning: PinningResolver | None = None
+        self._short: ShortAnswers | None = None
 
     async def send(
-        self, site: Site, url: str, headers: Mapping[str, str], trail: Trail, *, method: str = "GET"
-    ) -> aiohttp.ClientResponse | Failed:
-        """Make one request and follow redirects. The response is open and not read; its status is none of a followed redirect."""
-        from yarl import URL  # see `_connector`
+        self,
+        site: Site,
+        url: str,
+        headers: Mapping[str, str],
+        trail: Trail,
+        *,
+        method: str = "GET",
+        short: bool = False,
+    ) -> Response | Failed:
+        """Make one request and follow redirects. The response is open and not read; its status is none of a followed redirect.
 
+        `short`: the answer to this GET is usually short, and wanted whole.
+        """
         seen: set[str] = set()
         asked = urls.origin(url)
         at_home = True
@@ -85,15 +98,8 @@ class UpstreamConnections:
             counts, begun = trail.counts if at_home else self._counts, self._clock.monotonic()
             if self._proxy and not self._is_home(site, url) and not self._guard.permits_unresolved(urls.host(url)):
                 return unusable(f"{urls.shown(url)} leads to an address that is not public and not in allow_networks")
-            http_proxy = None if is_socks(self._proxy) else self._proxy or None
             try:
-                response = await self._session(site, url).request(
-                    method,
-                    URL(url, encoded=url.isascii()),
-                    headers=sent,
-                    allow_redirects=False,
-                    proxy=http_proxy,
-                )
+                response = await self._sent(site, url, sent, method, short=short)
             except self._proxy_errors:
                 counts.answers["none"] += 1
                 return failed_by_proxy()
@@ -114,6 +120,26 @@ class UpstreamConnections:
                 return unusable(f"{urls.shown(url)} redirects from https to http, which is not followed")
             url = target
 
+    async def _sent(self, site: Site, url: str, headers: Mapping[str, str], method: str, *, short: bool) -> Response:
+        """Send a request over the connections that are for it. Raises `connection_errors` and `ValueError`."""
+        from yarl import URL  # see `_connector`
+
+        if short and not self._proxy:
+            is_home = self._is_home(site, url)
+            resolver = self._home_resolver() if is_home else self._resolver()
+            answer = await self._short_answers().ask(url, headers, is_home=is_home, resolver=resolver)
+            if answer is not None:
+                return answer
+        http_proxy = None if is_socks(self._proxy) else self._proxy or None
+        return await self._session(site, url).request(
+            method, URL(url, encoded=url.isascii()), headers=headers, allow_redirects=False, proxy=http_proxy
+        )
+
+    def _short_answers(self) -> ShortAnswers:
+        if self._short is None:
+            self._short = ShortAnswers(self._settings, self._guard, tls=self._context, agent=self._agent)
+        return self._short
+
     async def leads_out(self, site: Site, url: str) -> bool:
         """Whether a client may be redirected to a file's URL. Only to a URL that this client would fetch itself.
 
@@ -130,12 +156,14 @@ class UpstreamConnections:
             return False
 
     async def close(self) -> None:
+        if self._short is not None:
+            self._short.close()
         for session in (self._configured, self._strangers):
             if session is not None:
                 await session.close()
         if self._own_resolver is not None:
             await self._own_resolver.close()
-        self._configured = self._strangers = self._own_resolver = None
+        self._configured = self._strangers = self._own_resolver = self._pinning = self._short = None
 
     def _is_home(self, site: Site, url: str) -> bool:
         """Whether a URL leads to the host that the operator configured."""
@@ -146,11 +174,17 @@ class UpstreamConnections:
             if self._configured is None and is_socks(self._proxy):
                 self._configured = self._new_session(socks_connector(self._proxy, self._tls()))
             if self._configured is None:
-                self._configured = self._new_session(self._connector(PinningResolver(self._resolver(), self._guard)))
+                self._configured = self._new_session(self._connector(self._home_resolver()))
             return self._configured
         if self._strangers is None:
             self._strangers = self._new_session(self._connector(self._resolver(), self._guard))
         return self._strangers
+
+    def _home_resolver(self) -> PinningResolver:
+        """The resolver of the hosts that operators configured."""
+        if self._pinning is None:
+            self._pinning = PinningResolver(self._resolver(), self._guard)
+        return self._pinning
 
     def _resolver(self) -> AbstractResolver:
         if self._given_resolver is not None:
@@ -179,7 +213,7 @@ class UpstreamConnections:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": settings.user_agent or user_agent()},
+            headers={"User-Agent": self._agent},
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
             ),
@@ -193,6 +227,14 @@ class UpstreamConnections:
         if not self._settings.verify_tls:
             return False
         return ssl.create_default_context(cafile=self._settings.ca_file) if self._settings.ca_file else True
+
+    def _context(self) -> ssl.SSLContext:
+        """The TLS context of short answers, which checks what `_tls` checks."""
+        context = ssl.create_default_context(cafile=self._settings.ca_file or None)
+        if not self._settings.verify_tls:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
 
 def user_agent() -> str:

@@ -29,6 +29,7 @@ from pkgindex_mirror.upstreams.upstream_answers import (
     Failed,
     FileAnswer,
     Glimpse,
+    Response,
     StreamAnswer,
     Transfer,
     Unchanged,
@@ -44,7 +45,6 @@ from pkgindex_mirror.upstreams.upstream_answers import (
 from pkgindex_mirror.upstreams.upstream_counts import UpstreamCounts, UpstreamsCounts
 
 if TYPE_CHECKING:
-    import aiohttp
     from aiohttp.abc import AbstractResolver
 
 Value = TypeVar("Value")
@@ -103,7 +103,7 @@ class UpstreamClient:
             headers["Cache-Control"] = "no-cache"
 
         async def once(trail: Trail) -> Document | Unchanged | AbsentAnswer | Failed:
-            response = await self.connections.send(site, url, headers, trail)
+            response = await self.connections.send(site, url, headers, trail, short=True)
             if isinstance(response, Failed):
                 return response
             try:
@@ -179,9 +179,15 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def file(
-        self, site: Site, url: str, *, span: tuple[int, int | None] | None = None, validator: str = ""
+        self,
+        site: Site,
+        url: str,
+        *,
+        span: tuple[int, int | None] | None = None,
+        validator: str = "",
+        short: bool = False,
     ) -> AsyncIterator[FileAnswer]:
-        """Ask for a file or, with `span`, a part: (start, stop or None), (-n, None) for the last n bytes.
+        """Ask for a file or, with `span`, a part: (start, stop or None), (-n, None) for the last n bytes. `short`: it is small, as sidecars are.
 
         The caller reads `chunks` inside the context. If the upstream ignores the range, or if its file does not match `validator`,
         the answer is the whole file, and `Transfer.start` is 0.
@@ -193,7 +199,7 @@ class UpstreamClient:
             if validator:
                 headers["If-Range"] = validator
         answer_of = partial(file_answer, site=site, url=url, silence=self._settings.read_timeout)
-        async with self._opened(site, url, headers, self._settings.page_policy(), answer_of) as answer:
+        async with self._opened(site, url, headers, self._settings.page_policy(), answer_of, short=short) as answer:
             yield answer
 
     async def size(self, site: Site, url: str) -> int | AbsentAnswer | Failed:
@@ -223,13 +229,15 @@ class UpstreamClient:
         headers: Mapping[str, str],
         policy: RetryPolicy,
         answer_of: Callable[..., Value],
+        *,
+        short: bool = False,
     ) -> AsyncIterator[Value | Failed]:
         """Ask for something whose body the caller reads inside the context. `answer_of` is called with each response and `now`."""
-        opened: aiohttp.ClientResponse | None = None
+        opened: Response | None = None
 
         async def once(trail: Trail) -> Value | Failed:
             nonlocal opened
-            response = await self.connections.send(site, url, headers, trail)
+            response = await self.connections.send(site, url, headers, trail, short=short)
             if isinstance(response, Failed):
                 return response
             answer = answer_of(response, now=self._clock.now())
@@ -274,7 +282,7 @@ def _question(url: str, accept: str, validators: Mapping[str, str] | None) -> tu
     return headers, len(known) > 0
 
 
-def _let_go(response: aiohttp.ClientResponse) -> None:
+def _let_go(response: Response) -> None:
     """Give the connection back, or close it if the body was not read to its end."""
     if response.content.at_eof():
         response.release()

@@ -9,7 +9,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -22,14 +22,48 @@ from pkgindex_mirror.upstreams.addresses import AddressRefusedError
 from pkgindex_mirror.upstreams.bodies import BodyDecoder, BodyRefusedError, PieceDecoder, too_large
 from pkgindex_mirror.upstreams.sites import Site
 
-if TYPE_CHECKING:
-    import aiohttp
-
 CHUNK: Final = 256 * 1024
 """Bytes of a body that are read at a time."""
 _VALIDATOR_LIMIT: Final = 512
 _LONGEST_REST: Final = 300.0
 """Longest `Retry-After` of a 429 in seconds that is respected."""
+
+
+class Body(Protocol):
+    """The body of an answer while it comes."""
+
+    async def read(self, size: int, /) -> bytes: ...
+
+    def at_eof(self) -> bool: ...
+
+
+class Response(Protocol):
+    """An answer as aiohttp has it, of which this package reads so much."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name in any case."""
+        ...
+
+    @property
+    def url(self) -> object: ...
+
+    @property
+    def content_length(self) -> int | None: ...
+
+    @property
+    def content(self) -> Body: ...
+
+    def release(self) -> object:
+        """Let the connection be used again."""
+        ...
+
+    def close(self) -> object:
+        """End the connection, if the body has not come whole."""
+        ...
 
 
 class Document(Struct, kw_only=True):
@@ -98,7 +132,7 @@ class Failed(Struct, frozen=True, kw_only=True):
 class Transfer:
     """A file's body that has begun to arrive."""
 
-    def __init__(self, response: aiohttp.ClientResponse, *, start: int, size: int | None, silence: float) -> None:
+    def __init__(self, response: Response, *, start: int, size: int | None, silence: float) -> None:
         self._response = response
         self._silence = silence
         self.start = start
@@ -130,7 +164,7 @@ class Transfer:
 class DocumentStream:
     """A page or project list that has begun to arrive, and is read while it does."""
 
-    def __init__(self, response: aiohttp.ClientResponse, asked: str, *, limit: int, silence: float) -> None:
+    def __init__(self, response: Response, asked: str, *, limit: int, silence: float) -> None:
         self._response = response
         self._silence = silence
         self._decoder = PieceDecoder(response.headers.get("Content-Encoding", ""), limit)
@@ -176,7 +210,7 @@ StreamAnswer = DocumentStream | Unchanged | AbsentAnswer | Failed
 
 
 def _no_document(
-    response: aiohttp.ClientResponse, site: Site, now: Timestamp, *, conditional: bool
+    response: Response, site: Site, now: Timestamp, *, conditional: bool
 ) -> Unchanged | AbsentAnswer | Failed | None:
     """The meaning of an answer by its status; None if it has a document."""
     if response.status == 304:
@@ -187,7 +221,7 @@ def _no_document(
 
 
 def stream_answer(
-    response: aiohttp.ClientResponse,
+    response: Response,
     site: Site,
     asked: str,
     *,
@@ -206,7 +240,7 @@ def stream_answer(
 
 
 async def read_document(
-    response: aiohttp.ClientResponse,
+    response: Response,
     site: Site,
     asked: str,
     *,
@@ -249,7 +283,7 @@ async def read_document(
     )
 
 
-async def _next_piece(response: aiohttp.ClientResponse, silence: float) -> bytes:
+async def _next_piece(response: Response, silence: float) -> bytes:
     """The next bytes of a body; empty at its end. Raises `TimeoutError` after `silence` seconds without any."""
     # aiohttp's own time-out is not enough: 3.14 may wait on without it when an upstream breaks the rules of HTTP.
     async with asyncio.timeout(silence):
@@ -261,14 +295,14 @@ def unusable(reason: str, *, again: bool = False) -> Failed:
     return Failed(reason=reason, again=again, healthy=True)
 
 
-def _is_delimited(response: aiohttp.ClientResponse) -> bool:
+def _is_delimited(response: Response) -> bool:
     """Whether the answer shows where its body ends, so that one that was cut off is noticed (RFC 9112 8)."""
     headers = response.headers
     compressed = headers.get("Content-Encoding", "").strip().lower() not in {"", "identity"}
     return compressed or "Content-Length" in headers or "Transfer-Encoding" in headers
 
 
-def _validators(response: aiohttp.ClientResponse, asked: str) -> dict[str, str]:
+def _validators(response: Response, asked: str) -> dict[str, str]:
     found = {"url": asked}
     for key, header in (("etag", "ETag"), ("last-modified", "Last-Modified")):
         value = response.headers.get(header, "")
@@ -280,7 +314,7 @@ def _validators(response: aiohttp.ClientResponse, asked: str) -> dict[str, str]:
     return found | _lifetime(response)
 
 
-def _lifetime(response: aiohttp.ClientResponse) -> dict[str, str]:
+def _lifetime(response: Response) -> dict[str, str]:
     lifetime = parse_lifetime(response.headers.get("Cache-Control", ""), response.headers.get("Age", ""))
     return {} if lifetime is None else {"lifetime": str(lifetime)}
 
@@ -292,7 +326,7 @@ _ADVICE: Mapping[int, str] = {
 }
 
 
-def refused(response: aiohttp.ClientResponse, site: Site, now: Timestamp) -> AbsentAnswer | Failed:
+def refused(response: Response, site: Site, now: Timestamp) -> AbsentAnswer | Failed:
     """The meaning of a status other than success."""
     status = response.status
     if status in site.absent:
@@ -311,9 +345,7 @@ def refused(response: aiohttp.ClientResponse, site: Site, now: Timestamp) -> Abs
     )
 
 
-def file_answer(
-    response: aiohttp.ClientResponse, site: Site, url: str, now: Timestamp, *, silence: float
-) -> FileAnswer:
+def file_answer(response: Response, site: Site, url: str, now: Timestamp, *, silence: float) -> FileAnswer:
     """The meaning of the answer to a request for a file or for a part of one. `silence`: as for `read_document`."""
     headers = response.headers
     if response.status not in {200, 206}:
@@ -342,9 +374,7 @@ def failed_by_proxy() -> Failed:
     return Failed(reason=reason, kind="connect", again=True, healthy=False, down=True)
 
 
-def size_answer(
-    response: aiohttp.ClientResponse, site: Site, url: str, now: Timestamp, *, limit: int
-) -> int | AbsentAnswer | Failed:
+def size_answer(response: Response, site: Site, url: str, now: Timestamp, *, limit: int) -> int | AbsentAnswer | Failed:
     """The meaning of the answer to a HEAD for a file of at most `limit` bytes: its size."""
     answer = file_answer(response, site, url, now, silence=0.0)
     if not isinstance(answer, Transfer):

@@ -112,7 +112,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
         {"filters": "filters.*"},
         {
             "runs of mirrors": "syncing.comparing syncing.crew syncing.departures syncing.explaining_projects syncing.file_fetching"
-            " syncing.file_queue syncing.judging syncing.lanes syncing.lean_connections syncing.lean_streams syncing.lean_transport"
+            " syncing.file_queue syncing.judging syncing.lanes syncing.lean_streams syncing.lean_transport"
             " syncing.list_entries syncing.list_reading syncing.listed_piles syncing.listing syncing.plain_anchors syncing.planning syncing.progress syncing.project_reading syncing.project_work"
             " syncing.policed_files syncing.pruning syncing.reports syncing.run_status syncing.running syncing.settings syncing.transport",
             "closures": "closing.*",

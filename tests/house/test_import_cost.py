@@ -31,7 +31,6 @@ NOT_FOR_AN_ANSWER = {
     "aiohttp.web_fileresponse",
     "argon2",
     "configparser",
-    "ctypes",
     "fsspec",
     "importlib.metadata",
     "importlib.resources",

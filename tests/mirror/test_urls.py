@@ -22,6 +22,11 @@ def test_the_short_cut_is_no_other_way(url: str) -> None:
     assert urls.cleaned(url) == url
 
 
+@given(st.integers(0, 70_000))
+def test_the_short_cut_takes_every_valid_port(port: int) -> None:
+    assert bool(urls.plain_start(f"http://a.example:{port}/f")) == (0 < port < 65_536)
+
+
 links = st.lists(
     st.sampled_from(["..", ".", "", "a", "f", "x.whl", "a%2Fb", " ", "\n", "é", "?", "#", ":", "@", ";p", "//", "http:", "https://h:8"])
 ).map("/".join)  # fmt: skip

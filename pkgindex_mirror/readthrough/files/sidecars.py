@@ -165,7 +165,7 @@ async def open_remote(client: UpstreamClient, site: Site, url: str) -> RemoteWhe
 
 async def offered(client: UpstreamClient, site: Site, url: str) -> bytes | AbsentAnswer | Failed:
     """The whole sidecar from the upstream."""
-    async with client.file(site, urls.with_suffix(url, ".metadata")) as answer:
+    async with client.file(site, urls.with_suffix(url, ".metadata"), short=True) as answer:
         if not isinstance(answer, Transfer):
             return answer
         return await _whole(answer, zip_parts.METADATA_LIMIT)

@@ -12,21 +12,34 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from msgspec import Struct
 
 Connection = TypeVar("Connection")
 
-HEAD_LIMIT: Final = 32 * 1024
+HEAD_LIMIT: Final = 16 * 1024
 _CHUNK_LINE_LIMIT: Final = 256
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: |\r\n|\Z)")
 CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+_IDLE_SECONDS: Final = 15.0
 _NO_BODY: Final = frozenset({204, 304})
+
+
+Trouble = Literal["form", "unconnected", "silent", "broken"]
+"""The kind of a trouble: the answer is not plain; no connection; no byte for too long; the connection broke."""
 
 
 class NotPlainError(Exception):
     """The connection broke, was silent, or gave an answer that is not plain."""
+
+    def __init__(
+        self, reason: str, trouble: Trouble = "form", head: tuple[int, Mapping[str, str]] | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.trouble = trouble
+        self.head = head
+        """Status and headers, if they came before the silence or the break."""
 
 
 class LeanReply(Struct, frozen=True):
@@ -48,6 +61,7 @@ class LeanConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._buffer = bytearray()
         self._limit = 0
+        self._silence = self._heard = 0.0
         self._status = 0
         self._headers: dict[str, str] = {}
         self._left = -1
@@ -63,58 +77,80 @@ class LeanConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's signature
         self.is_open = False
-        self._fail("the connection broke")
+        self._fail(NotPlainError("the connection broke", "broken", self._head()))
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:  # without a request
             self.close()
             return
         self._buffer += data
+        self._heard = self._loop.time()
         try:
             if self._left == -1 and not self._take_head():
                 return
             if self._left == -2:
                 self._take_chunks()
             elif len(self._buffer) >= self._left:
-                self._reply(bytes(self._buffer[: self._left]), len(self._buffer) - self._left)
+                with memoryview(self._buffer) as received:
+                    body = bytes(received[: self._left])
+                self._reply(body, len(self._buffer) - self._left)
         except NotPlainError as error:
-            self._fail(str(error))
+            self._fail(error)
             self.close()
 
     # For the pool.
 
     def ask(self, request: bytes, *, limit: int, silence: float) -> asyncio.Future[LeanReply]:
-        """Send a request. The answer has at most `limit` bytes, and comes within `silence` seconds, or `NotPlainError` is raised."""
+        """Send a request. The answer has at most `limit` bytes, and comes with no pause of `silence` seconds, or `NotPlainError` is raised."""
         assert self._transport is not None
+        if self._timer is not None:
+            self._timer.cancel()
         self._buffer.clear()
         self._left, self._limit = -1, limit
         waiter = self._waiter = self._loop.create_future()
-        self._timer = self._loop.call_later(silence, self._timed_out)
+        self._silence, self._heard = silence, self._loop.time()
+        self._timer = self._loop.call_later(silence, self._look)
         self._transport.write(request)
         return waiter
 
+    def rest(self) -> None:
+        """Wait for the next request, and not for long: a peer or a router on the way may forget the connection without a word."""
+        self._timer = self._loop.call_later(_IDLE_SECONDS, self.close)
+
     def close(self) -> None:
         self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
         if self._transport is not None:
             self._transport.close()
 
-    def _timed_out(self) -> None:
-        self._fail("it did not answer in time")
+    def _look(self) -> None:
+        """Give up if nothing came for too long."""
+        left = self._heard + self._silence - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+            return
+        self._fail(NotPlainError("it did not answer in time", "silent", self._head()))
         if self._transport is not None:
             self._transport.abort()
 
-    def _fail(self, reason: str) -> None:
+    def _head(self) -> tuple[int, Mapping[str, str]] | None:
+        return None if self._left == -1 else (self._status, self._headers)
+
+    def _fail(self, error: NotPlainError) -> None:
         waiter, self._waiter = self._waiter, None
         if self._timer is not None:
             self._timer.cancel()
         if waiter is not None and not waiter.done():
-            waiter.set_exception(NotPlainError(reason))
+            waiter.set_exception(error)
 
     def _reply(self, body: bytes, surplus: int) -> None:
+        if surplus:
+            raise NotPlainError("more comes than it promised")
         waiter, self._waiter = self._waiter, None
         if self._timer is not None:
             self._timer.cancel()
-        if surplus or self._headers.get("connection", "").lower() not in {"", "keep-alive"}:
+        if self._headers.get("connection", "").lower() not in {"", "keep-alive"}:
             self.close()
         if waiter is not None and not waiter.done():
             waiter.set_result(LeanReply(self._status, self._headers, body))
@@ -123,9 +159,9 @@ class LeanConnection(asyncio.Protocol):
 
     def _take_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
+        if (len(self._buffer) if end < 0 else end) > HEAD_LIMIT:
+            raise NotPlainError("its head is too long")
         if end < 0:
-            if len(self._buffer) > HEAD_LIMIT:
-                raise NotPlainError("its head is too long")
             return False
         head = bytes(self._buffer[:end])
         del self._buffer[: end + 4]
@@ -208,6 +244,7 @@ class ConnectionPool:
             connection.close()
             raise
         if connection.is_open:
+            connection.rest()
             self._idle.append(connection)
         return reply
 
@@ -218,7 +255,7 @@ class ConnectionPool:
 
     def _idling(self) -> LeanConnection | None:
         while self._idle:
-            connection = self._idle.pop()
+            connection = self._idle.pop()  # the one that idles for the shortest time
             if connection.is_open:
                 return connection
         return None
@@ -235,8 +272,8 @@ class ConnectionPool:
                         name = self._host if self._tls else None
                         return await connect(address, self._port, ssl=self._tls, server_hostname=name)
         except (OSError, TimeoutError) as error:
-            raise NotPlainError("it could not be connected to") from error
-        raise NotPlainError("it could not be connected to")
+            raise NotPlainError("it could not be connected to", "unconnected") from error
+        raise NotPlainError("it could not be connected to", "unconnected")
 
     async def _new_connection(self, connect_timeout: float) -> LeanConnection:
         loop = asyncio.get_running_loop()
