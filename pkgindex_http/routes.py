@@ -65,6 +65,7 @@ _TOKENS = Checked(Action.TOKEN_MANAGE, tokens.may_manage)
 _VOUCHED = Public("the signed token in the body is the credential")
 _OSV = Glanced("advisories of feeds are public; those of an index are shown to its readers", discovery.may_ask)
 _SEARCH_ALL = Glanced("the answer has only projects that the caller may read", discovery.may_ask)
+_PERMALINK = Glanced("the target is in an index that the caller may read", discovery.may_ask)
 _API = Glanced("the answer has URLs for the log-in; of an index only its name, which is no secret")
 _API_OF_INDEX = Glanced(_API.why, discovery.may_locate)
 _ROOT = Glanced("the answer has the lines to paste, and users and indexes that the caller may see")
@@ -165,6 +166,9 @@ _ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/pypi/{project}/json[/]", _READ_PROJECT, project_json.pypi_document,
         "the default index: a project in PyPI's JSON, files under /packages/"),
     Route("GET", "/pypi/{project}/{version}/json[/]", _READ_PROJECT, project_json.pypi_document, "the default index: a version in PyPI's JSON"),
+    Route("GET", "/project/{project}[/]", _PERMALINK, pypi_layout.project,
+        "redirect from PyPI's URL of a project to its page, in the default index or the first other one that has it", people=True),
+    Route("GET", "/project/{project}/{version}[/]", _PERMALINK, pypi_layout.project, "the same for a version", people=True),
     Route("GET", "/packages/{a}/{b}/{c}/{filename}", Checked(Action.READ, pypi_layout.may_locate), pypi_layout.package,
         "redirect to a file of the default index: PyPI's path with its digest, or /packages/source/{letter}/{project}/{filename}"),
     Route("GET", "/integrity/{project}/{version}/{filename}/provenance[/]", _READ_PROJECT, provenance.provenance,
@@ -240,6 +244,10 @@ _ROUTES: Final[tuple[Route, ...]] = (
         'permit a project to come from mirrors too: {"inheritance_rules": "allow all"}, or a list of changes; ?error_on_noop'),
     _devpi("GET", "/{user}/{index}/{project}/{version}[/]", _READ_PROJECT, projects.version,
         "a version: metadata, files, documentation, test results; for a browser a page", variants=(_PROJECT_FOR_PEOPLE,)),
+    Route("GET", "/{user}/{index}/{project}/+diff", _READ_PROJECT, late("pkgindex_http.pages.differences:difference"),
+        "a page about the difference between two versions: ?from=VERSION&to=VERSION", people=True),
+    Route("GET", "/{user}/{index}/{project}/{version}/{filename}", _READ_PROJECT, late("pkgindex_http.pages.files:file"),
+        "a page about a file: its facts and its contents; ?member=PATH shows one member, ?fetch=1 lets a mirror fetch the file", people=True),
     _devpi("DELETE", "/{user}/{index}/{project}[/]", Checked(Action.DELETE, releases.may_delete_project), releases.delete_project,
         "delete a project; ?force"),
     _devpi("DELETE", "/{user}/{index}/{project}/{version}[/]", Checked(Action.DELETE, releases.may_delete_release), releases.delete_release,

@@ -20,6 +20,7 @@ from pkgindex_core.services.reading.locating import Locating
 from pkgindex_core.services.reading.news import RecentNews
 from pkgindex_core.services.reading.overview import Overview
 from pkgindex_core.services.reading.past import Past
+from pkgindex_core.services.reading.permalinks import Permalinks
 from pkgindex_core.services.reading.project_information import ProjectInformation
 from pkgindex_core.services.reading.provenances import Provenances
 from pkgindex_core.services.reading.searching import Searching
@@ -33,6 +34,7 @@ class Describing(Struct, frozen=True, kw_only=True):
     searching: Searching
     browsing: Browsing
     showing: Showing
+    permalinks: Permalinks
     findlinks: FindLinks
     information: ProjectInformation
     locating: Locating
@@ -62,6 +64,9 @@ def make_describing(
     locating = Locating(
         store=store, resolving=resolving, filters=filters, release_files=shared.release_files, clock=clock
     )
+    showing = Showing(
+        store=store, resolving=resolving, assembling=assembling, filters=filters, workers=workers, clock=clock
+    )
     return Describing(
         searching=Searching(
             store=store,
@@ -74,7 +79,8 @@ def make_describing(
             clock=clock,
         ),
         browsing=Browsing(resolving=resolving, sources=shared.sources, filters=filters),
-        showing=Showing(store=store, resolving=resolving, assembling=assembling, workers=workers, clock=clock),
+        showing=showing,
+        permalinks=Permalinks(store=store, showing=showing),
         findlinks=FindLinks(
             store=store,
             resolving=resolving,

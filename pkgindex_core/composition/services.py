@@ -55,15 +55,18 @@ if TYPE_CHECKING:
     from pkgindex_core.services.reading.documentation import Documentation
     from pkgindex_core.services.reading.effects import ChangePreviews
     from pkgindex_core.services.reading.explaining import Explaining
+    from pkgindex_core.services.reading.file_contents import FileContents
     from pkgindex_core.services.reading.findlinks import FindLinks
     from pkgindex_core.services.reading.locating import Locating
     from pkgindex_core.services.reading.news import RecentNews
     from pkgindex_core.services.reading.overview import Overview
     from pkgindex_core.services.reading.past import Past
+    from pkgindex_core.services.reading.permalinks import Permalinks
     from pkgindex_core.services.reading.project_information import ProjectInformation
     from pkgindex_core.services.reading.provenances import Provenances
     from pkgindex_core.services.reading.searching import Searching
     from pkgindex_core.services.reading.showing import Showing
+    from pkgindex_core.services.reading.sizing import Sizing
     from pkgindex_core.services.reading.versions import Versions
     from pkgindex_core.services.writing.attesting import Attesting
     from pkgindex_core.services.writing.registering import Registering
@@ -106,6 +109,10 @@ class Services:
     @property
     def showing(self) -> Showing:
         return self._describing.showing
+
+    @property
+    def permalinks(self) -> Permalinks:
+        return self._describing.permalinks
 
     @property
     def findlinks(self) -> FindLinks:
@@ -298,6 +305,18 @@ class Services:
         from pkgindex_core.composition.documenting import make_documentation
 
         return make_documentation(self._stores, self._offered, self._shared, self.context)
+
+    @cached_property
+    def file_contents(self) -> FileContents:
+        from pkgindex_core.composition.documenting import make_file_contents
+
+        return make_file_contents(self._stores, self.context, files=self.files, locating=self.locating)
+
+    @cached_property
+    def sizing(self) -> Sizing:
+        from pkgindex_core.composition.documenting import make_sizing
+
+        return make_sizing(self.context, showing=self.showing, contents=self.file_contents)
 
     @cached_property
     def static_projects(self) -> StaticProjects:

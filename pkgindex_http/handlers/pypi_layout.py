@@ -1,15 +1,17 @@
-"""PyPI's URLs that programs build by themselves: files by their PyPI path.
+"""PyPI's URLs that name no index: pages of projects, and files by their PyPI path.
 
+    /project/{project}/[{version}/]                               a page about a project or a version
     /packages/{2 digits}/{2 digits}/{60 digits}/{filename}        a file by its digest
     /packages/{python tag}/{letter}/{project}/{filename}          a file by its name, as packaging recipes write it
 
-Files are redirects, since one URL serves each file. A redirect needs the same permission as the project's page.
+All are redirects, since one URL serves each page and file. A redirect needs the same permission as the project's page.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 from pkgindex_core.errors import Missing
 from pkgindex_core.formats.fragments import file_path
@@ -39,6 +41,13 @@ async def package(ask: Ask) -> Reply:
     return _temporary(f"{ask.root}{index}/{file_path(file)}{suffix}")
 
 
+async def project(ask: Ask) -> Reply:
+    """Redirect to the page of the project, or of the version, in the index that has it for the caller."""
+    version = ask.values.get("version")
+    index = await ask.engine.permalinks.find(ask.default_index, ask.project, version, principal=ask.principal)
+    return _temporary(f"{ask.root}{index}/{ask.project}{'' if version is None else f'/{quote(version)}'}")
+
+
 async def _located(ask: Ask) -> tuple[IndexName, File]:
     filename = ask.values["filename"].removesuffix(SIDECAR)
     if PINNED.match(ask.values["c"]):
@@ -52,6 +61,6 @@ async def _located(ask: Ask) -> tuple[IndexName, File]:
 
 
 def _temporary(location: str) -> Reply:
-    """A redirect that is not cached, because the file may move to another index."""
+    """A redirect that is not cached, because the target may move to another index."""
     reply = redirect(location, status=302)
     return Reply(status=302, headers={**reply.headers, "Cache-Control": "no-store"})

@@ -169,6 +169,8 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /simple/v1+html/{project}/":                          ("read", 200),
     "GET /pypi/{project}/json[/]":                             ("read", 200),
     "GET /pypi/{project}/{version}/json[/]":                   ("read", 200),
+    "GET /project/{project}[/]":                               ("read", 302),
+    "GET /project/{project}/{version}[/]":                     ("read", 302),
     "GET /packages/{a}/{b}/{c}/{filename}":                    ("read", 302),
     "GET /integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),  # the file has no attestations
     "GET /{user}/{index}/+integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),
@@ -206,6 +208,8 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /{user}/{index}/+findlinks[/]":                       ("list", 200),
     "GET /{user}/{index}/{project}/json[/]":                   ("read", 200),
     "GET /{user}/{index}/{project}/{version}/json[/]":         ("read", 200),
+    "GET /{user}/{index}/{project}/+diff":                    ("read", 200),
+    "GET /{user}/{index}/{project}/{version}/{filename}":      ("read", 200),
     "GET /{user}/{index}/{project}/{version}/+doc":            ("slash", 302),
     "GET /{user}/{index}/{project}/{version}/+doc/{path...}":  ("read", 200),
     "GET /{user}/{index}/{project}/{version}/+d":              ("slash", 302),

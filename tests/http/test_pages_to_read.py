@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pkgindex_core.changes import PutProject, PutRelease
+from pkgindex_core.changes import PutFile, PutProject, PutRelease
 from pkgindex_core.formats.version_documents import encode_metadata
-from pkgindex_core.models import PageHead, Release
+from pkgindex_core.models import File, PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from pkgindex_http.commands.common import ADMINISTRATOR
 from pkgindex_http.wire.description_renderer import clean
@@ -142,6 +143,30 @@ async def test_a_long_project_has_parts(serve: Serve) -> None:
         assert answer.status == 200
         _, text = await page(served, "/root/dev/demo?page=3")
         assert 'demo/1.0"' in text
+
+
+async def test_pages_of_a_project_with_many_files_are_short_and_merged_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = ("cp312-cp312-win32", "cp313-cp313-win32", "cp314-cp314-win32", "py3-none-any")
+    files = [
+        File(filename=f"demo-1.{number}-{tag}.whl", version=f"1.{number}", digests={"sha256": f"{number:064x}"}, size=9)
+        for number in range(500)
+        for tag in tags
+    ]
+    async with serve() as served:
+        await served.engine.store.apply([PutFile(HOSTED, DEMO, each, "demo") for each in files], who="[test]")
+        merged = []
+        merge = Assembling.merged
+        monkeypatch.setattr(Assembling, "merged", lambda *given, **more: merged.append(1) or merge(*given, **more))
+        for path in ("demo", "demo?page=5", "demo/1.7", "demo/1.499", "demo/+diff"):
+            answer, text = await page(served, f"/root/dev/{path}")
+            assert answer.status == 200
+            assert len(text) < 100_000
+        assert len(merged) == 1
+        await served.put(build_wheel("demo", "2.0"))
+        _, text = await page(served, "/root/dev/demo")
+        assert "<title>demo 2.0</title>" in text
 
 
 async def test_a_page_tells_why(mirrored: MirroredStart, wheel: BuiltFile) -> None:

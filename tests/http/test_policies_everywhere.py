@@ -82,7 +82,7 @@ SILENT: Final = {
     "/{user}[/]", "/simple", "/simple/{project}", "/simple/namespaces", "/simple/namespace/{namespace}", "/{user}/{index}/+simple/namespaces", "/{user}/{index}/+simple/namespace/{namespace}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
     "/+at/{at}/{user}/{index}/+simple", "/+at/{at}/{user}/{index}/+simple/{project}", "/{user}/{index}/{project}/{version}/+doc",
     "/{user}/{index}/{project}/{version}/+d", "/{user}/{index}/{project}/{version}/+d/{path...}", "/{user}/{index}/+e/{a}/{filename}",
-    "/+login", "/+users", "/+working.css", "/openapi.json", "/_/oidc/audience", "/{user}/+account", "/{user}/+new-index",
+    "/+login", "/+users", "/project/{project}[/]", "/+working.css", "/openapi.json", "/_/oidc/audience", "/{user}/+account", "/{user}/+new-index",
     "/{user}/{index}/+edit", "/{user}/{index}/+plots", "/{user}/{index}/+plots/{project}", "/{user}/{index}/+upload",
     "/{user}/{index}/+feed/{project}", "/{user}/{index}/+manage/{project}", "/{user}/{index}/+promote/{project}/{version}",
 }  # fmt: skip
@@ -171,6 +171,7 @@ def tells(about: Content, route: Route, url: str, body: bytes, location: str) ->
         return False
     marks = (about.held.filename.encode(), about.held.sha256.encode())
     shows = any(mark in body for mark in marks) or body in {about.held.data, about.held.metadata}
+    shows = shows or location.endswith("/2.0") or (route.path.endswith("/+diff") and b"2.0" in body)
     return shows or about.held.filename in location or location == PROVENANCE or (b'"2.0"' in body and "json" in url)
 
 

@@ -1,4 +1,4 @@
-"""Checks the part of `entry_points.txt` that installers use (entry points specification, "File format").
+"""Reads `entry_points.txt`, and checks the part of it that installers use (entry points specification, "File format").
 
 The names of scripts become the names of files in a `bin` directory, so they may not be paths.
 """
@@ -15,9 +15,23 @@ _SCRIPT = re.compile(r"[\w.-]+")
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 
 
+def _parser() -> configparser.RawConfigParser:
+    return _CaseSensitive(delimiters=("=",), strict=True, default_section="")
+
+
 class _CaseSensitive(configparser.RawConfigParser):
     def optionxform(self, optionstr: str) -> str:
         return optionstr
+
+
+def read_entry_points(data: bytes) -> dict[str, dict[str, str]]:
+    """The entry points by group and name; never fails, and is empty for a malformed file."""
+    parser = _parser()
+    try:
+        parser.read_string(data.decode(errors="replace"))
+    except configparser.Error:
+        return {}
+    return {group: dict(parser.items(group)) for group in parser.sections()}
 
 
 def check_entry_points(data: bytes, findings: Findings) -> None:
@@ -27,7 +41,7 @@ def check_entry_points(data: bytes, findings: Findings) -> None:
     except UnicodeDecodeError:
         findings.refuse("entry_points.txt is not UTF-8")
         return
-    parser = _CaseSensitive(delimiters=("=",), strict=True, default_section="")
+    parser = _parser()
     try:
         parser.read_string(text, source="entry_points.txt")
     except configparser.Error as error:

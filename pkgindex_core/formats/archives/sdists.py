@@ -29,7 +29,7 @@ from pkgindex_core.formats.upload_rules import Findings, Unusual
 
 HINT = "rebuild it with a standard build tool, for example `python -m build --sdist`"
 
-_COMPRESSIONS = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bzip2", ".tbz": "bzip2", ".tar.xz": "xz"}
+COMPRESSIONS = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bzip2", ".tbz": "bzip2", ".tar.xz": "xz"}
 
 
 def inspect_sdist(
@@ -38,7 +38,7 @@ def inspect_sdist(
     """Read a source distribution or a dumb archive from its first to its last byte."""
     is_dumb = name.kind == "dumb"
     contents = _Contents(_is_metadata_of_dumb if is_dumb else _is_metadata_of_sdist, limits, findings)
-    compression = next((word for end, word in _COMPRESSIONS.items() if name.filename.lower().endswith(end)), "")
+    compression = next((word for end, word in COMPRESSIONS.items() if name.filename.lower().endswith(end)), "")
     if compression:
         _read_tar(file, size, compression, contents, budget, said_by_tools=is_dumb)
     else:

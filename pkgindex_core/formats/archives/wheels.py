@@ -16,13 +16,13 @@ from pkgindex_core.formats.archives import entry_points, records
 from pkgindex_core.formats.archives.bounds import MIB, ArchiveLimits, Budget, Inspection
 from pkgindex_core.formats.archives.member_names import check_tree, shown
 from pkgindex_core.formats.archives.wheel_file import check_wheel_file
+from pkgindex_core.formats.archives.wheel_layout import INFO, runs_at_start
 from pkgindex_core.formats.archives.zip_contents import DamagedError, check_methods, unpack, unpack_whole
 from pkgindex_core.formats.archives.zip_framing import HINT, ZipMember, is_also_tar, read_members
 from pkgindex_core.formats.filenames import UploadName
 from pkgindex_core.formats.upload_rules import Findings, Unusual
 
 _ENTRY_POINTS_BYTES = MIB  # configparser is slow, and the largest real file has some hundred lines
-_INFO = ".dist-info"
 _SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 
 
@@ -61,8 +61,8 @@ def inspect_wheel(
 def _find_info(files: Mapping[str, ZipMember], name: UploadName, findings: Findings) -> str:
     """The `.dist-info` directory, spelled as in the filename (PEP 427: `{distribution}-{version}.dist-info`); the expected name when it is missing."""
     tops = {path.partition("/")[0] for path in files if "/" in path}
-    found = sorted(top for top in tops if top.lower().endswith(_INFO))
-    expected = f"{name.stem}{_INFO}"
+    found = sorted(top for top in tops if top.lower().endswith(INFO))
+    expected = f"{name.stem}{INFO}"
     if len(found) > 1:
         findings.refuse(f"the wheel has several .dist-info directories: {', '.join(shown(top) for top in found[:5])}")
     elif found == [expected]:
@@ -70,7 +70,7 @@ def _find_info(files: Mapping[str, ZipMember], name: UploadName, findings: Findi
     else:
         others = f"; it has {', '.join(shown(top) for top in found)}" if found else ""
         text = f"the wheel has no directory {shown(expected)}, which its filename requires{others}"
-        if found and found[0].endswith(_INFO) and name.is_spelled(found[0].removesuffix(_INFO)):
+        if found and found[0].endswith(INFO) and name.is_spelled(found[0].removesuffix(INFO)):
             findings.unusual(Unusual.WHEEL_DIRECTORY, text)
             return found[0]
         findings.refuse(text)
@@ -83,11 +83,10 @@ def _check_places(files: Mapping[str, ZipMember], name: UploadName, findings: Fi
     for path in files:
         top, slash, rest = path.partition("/")
         in_data = bool(slash) and top.endswith(".data")
-        scheme, _, inner = rest.partition("/") if in_data else ("", "", "")
+        scheme = rest.partition("/")[0] if in_data else ""
         if in_data and (top != f"{name.stem}.data" or scheme not in _SCHEMES):
             findings.warn(f"{shown(path)} lies in a .data directory that installers do not know")
-        # PEP 829 adds `.start` to `.pth`: code that runs whenever an interpreter starts.
-        if path.endswith((".pth", ".start")) and (not slash or (in_data and "/" not in inner)):
+        if runs_at_start(path):
             startup.append(path)
     if startup:
         findings.warn(f"files that run at every start of Python: {', '.join(shown(path) for path in startup[:5])}")

@@ -2,8 +2,7 @@
 
     order of indexes -> first readable layer that has it -> zip -> its directory (cached) -> one page's span of bytes
 
-Zips are never extracted to disk, and a remote blob store sends only the pages that are read. A page whose bytes differ from the
-zip's directory is an error, never a short page.
+Zips are never extracted to disk (`zip_members`). A page whose bytes differ from the zip's directory is an error, never a short page.
 """
 
 from __future__ import annotations
@@ -15,38 +14,26 @@ from functools import partial
 from msgspec import Struct
 
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, Refused
-from pkgindex_core.formats.archives.documentation import (
-    FRONT_PAGE,
-    KIND,
-    DocumentationPages,
-    MemberPlace,
-    TooShortError,
-    Unpacking,
-    read_directory,
-)
+from pkgindex_core.formats.archives.documentation import DOCUMENTATION_LIMITS, FRONT_PAGE, KIND
 from pkgindex_core.formats.archives.zip_contents import DamagedError
+from pkgindex_core.formats.archives.zip_places import MemberPlace, ZipDirectory
 from pkgindex_core.formats.versions import canonical_version, is_stable, version_key
 from pkgindex_core.models import Attachment
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import BlobStore, Build, PageFilter, Principal, ReleaseRecords, Span
+from pkgindex_core.protocols import BlobStore, Build, PageFilter, Principal, ReleaseRecords
 from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints
 from pkgindex_core.rules.resolution import Chain
 from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.services.reading.resolving import Resolving
+from pkgindex_core.services.reading.zip_members import ZipMembers
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment
-from pkgindex_core.tools.single_flight import SingleFlight
-from pkgindex_core.tools.workers import in_worker
 
 LATEST, STABLE = "latest", "stable"
-_TAIL_BYTES = 256 * 1024
-"""The bytes to read first from the end of a zip: enough for a directory of two thousand pages and the longest comment."""
 _PAGES_KEPT = 200_000
-"""The most pages in all cached directories. The entry of a page takes some two hundred bytes."""
+"""The most pages in all cached directories."""
 _FOUND = 2048
-_SMALL_BYTES = 64 * 1024
 _Asked = tuple[IndexName, ProjectName, str, Principal]
 
 
@@ -105,13 +92,8 @@ class Documentation:
         self._filters = filters
         self._release_files = release_files
         self._clock = clock
-        self._workers = workers
         self._found: BoundedCache[_Asked, _KeptDocumentation] = BoundedCache(_FOUND)
-        # A directory over the limit is still cached, alone, since clients read many of its pages in a row.
-        self._directories: BoundedCache[Sha256, DocumentationPages] = BoundedCache(
-            _PAGES_KEPT, size_of=lambda each: min(len(each.pages), _PAGES_KEPT)
-        )
-        self._reading: SingleFlight[DocumentationPages] = SingleFlight()
+        self._zips = ZipMembers(workers=workers, limits=DOCUMENTATION_LIMITS, kept=_PAGES_KEPT)
 
     async def find(
         self, index: IndexName, project: ProjectName, version: str, *, principal: Principal
@@ -145,7 +127,7 @@ class Documentation:
         """A page by its path. A path that is empty or ends with a slash means the front page of the directory."""
         found = await self.find(index, project, version, principal=principal)
         attachment = found.attachment
-        pages = (await self._directory(attachment)).pages
+        pages = (await self._directory(attachment)).members
         name = f"{path}{FRONT_PAGE}" if not path or path.endswith("/") else path
         place = pages.get(name)
         if place is None and f"{name}/{FRONT_PAGE}" in pages:
@@ -161,27 +143,13 @@ class Documentation:
     async def read(self, page: DocumentationPage) -> AsyncIterator[bytes]:
         """Yield a page's bytes in pieces. All bytes are verified before the last piece is yielded; damaged ones raise `Corrupt` instead of it."""
         attachment = page.found.attachment
-        unpacking = Unpacking(page.place)
-        held = b""
         try:
-            async for data in self._blobs.read(attachment.sha256, Span(page.place.start, page.place.stop)):
-                pieces = unpacking.feed(data)
-                # A hop to a worker costs more than unpacking a small page.
-                while piece := (
-                    next(pieces, b"")
-                    if page.size <= _SMALL_BYTES
-                    else await in_worker(self._workers, partial(next, pieces, b""))
-                ):
-                    if held:
-                        yield held
-                    held = piece
-            unpacking.finish()
+            async for piece in self._zips.read(page.place, partial(self._blobs.read, attachment.sha256)):
+                yield piece
         except DamagedError as damage:
             raise _corrupt(attachment, str(damage)) from damage
         except Missing as missing:
             raise _corrupt(attachment, "its bytes are not in the blob store") from missing
-        if held:
-            yield held
 
     async def _look(
         self, index: IndexName, project: ProjectName, version: str, principal: Principal
@@ -205,31 +173,14 @@ class Documentation:
             "documentation", f"{project} {version[:80]}", hint="upload some: devpi upload NAME-VERSION.doc.zip"
         )
 
-    async def _directory(self, attachment: Attachment) -> DocumentationPages:
-        """The directory of a zip. Concurrent callers share one read."""
+    async def _directory(self, attachment: Attachment) -> ZipDirectory:
         key = attachment.sha256
-        known = self._directories.get(key)
-        if known is None:
-            known = await self._reading.get(key, lambda: self._read_directory(attachment))
-            self._directories.put(key, known)
-        return known
-
-    async def _read_directory(self, attachment: Attachment) -> DocumentationPages:
-        size = attachment.size
-        start = max(0, size - _TAIL_BYTES)
         try:
-            for _ in range(2):
-                span = Span(start, size) if size else None
-                tail = b"".join([data async for data in self._blobs.read(attachment.sha256, span)])
-                try:
-                    return await in_worker(self._workers, partial(read_directory, tail, size))
-                except TooShortError as short:
-                    start = short.start
+            return await self._zips.directory(key, attachment.size, partial(self._blobs.read, key))
         except Missing as missing:
             raise _corrupt(attachment, "its bytes are not in the blob store") from missing
         except Refused as refused:
             raise _corrupt(attachment, refused.message) from refused
-        raise _corrupt(attachment, "its directory is not where it says")
 
 
 def _chosen(attachments: Sequence[Attachment], version: str) -> Attachment | None:

@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.archives.bounds import ArchiveLimits
-from pkgindex_core.formats.archives.documentation import (
-    DocumentationFacts,
-    MemberPlace,
-    TooShortError,
-    Unpacking,
-    inspect_documentation,
-    read_directory,
-)
+from pkgindex_core.formats.archives.documentation import DocumentationFacts, inspect_documentation
 from pkgindex_core.formats.archives.zip_contents import DamagedError
+from pkgindex_core.formats.archives.zip_places import MemberPlace, TooShortError, Unpacking, read_directory
 from pkgindex_core.testing.wheels import build_sdist, zip_of
 from tests.corpora.zip_parts import DESCRIPTOR, Entry, assemble
 
@@ -60,7 +54,7 @@ def inspect(data: bytes, tmp_path: Path, limits: ArchiveLimits | None = None) ->
 
 def page(data: bytes, name: str, *, step: int = 7, tail: int | None = None) -> bytes:
     """One page, read as a server does: the directory from the end, the page from its span, in small steps."""
-    place = read_directory(data[-tail:] if tail else data, len(data)).pages[name]
+    place = read_directory(data[-tail:] if tail else data, len(data)).members[name]
     return unpacked(place, data[place.start : place.stop], step)
 
 
@@ -77,7 +71,7 @@ def test_every_page_comes_out_as_it_went_in(data: bytes, tmp_path: Path) -> None
     facts = inspect(data, tmp_path)
     assert (facts.pages, facts.warnings) == (4, ())
     assert facts.uncompressed_bytes == sum(map(len, PAGES.values()))
-    assert set(read_directory(data, len(data)).pages) == set(PAGES)
+    assert set(read_directory(data, len(data)).members) == set(PAGES)
     for name, content in PAGES.items():
         assert page(data, name) == content
         assert page(data, name, step=len(data)) == content
@@ -168,18 +162,18 @@ def test_members_that_could_not_be_uploaded_are_not_found() -> None:
             Entry(b"/evil", b"x"),
             Entry(b"secret", b"x", local={"flags": 1}, central={"flags": 1}),
             Entry(b"index.html", b"second"),
-            Entry(b"bzip2", b"x", method=12, body=b"x"),
+            Entry(b"encrypted", b"x", method=99, body=b"x"),
             Entry(b"dir/"),
         ]
     )
-    assert set(read_directory(data, len(data)).pages) == {"index.html"}
+    assert set(read_directory(data, len(data)).members) == {"index.html"}
     assert page(data, "index.html") == b"good"
 
 
 def test_a_damaged_page_is_never_whole() -> None:
     """Whatever byte of a page's span is changed: its own bytes come out, or an error before the end is told."""
     data = zip_of({"index.html": b"hello documentation" * 3})
-    place = read_directory(data, len(data)).pages["index.html"]
+    place = read_directory(data, len(data)).members["index.html"]
     span = data[place.start : place.stop]
     for position in range(len(span)):
         damaged = bytearray(span)
@@ -195,7 +189,7 @@ def test_a_damaged_page_is_never_whole() -> None:
 
 def test_a_bomb_of_one_page_comes_in_small_pieces_and_stops_where_its_header_ends() -> None:
     big = assemble([Entry(b"a", bytes(64 * 1024 * 1024), local={"size": 3_000_000}, central={"size": 3_000_000})])
-    place = read_directory(big, len(big)).pages["a"]
+    place = read_directory(big, len(big)).members["a"]
     unpacking = Unpacking(place)
     pieces = []
     with pytest.raises(DamagedError, match="larger"):
