@@ -24,6 +24,7 @@ _UNITS = {
     "uploads": "uploads/s",
     "memory": "MiB",
     "count": "number",
+    "kilobytes": "kB",
 }
 
 

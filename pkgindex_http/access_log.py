@@ -23,6 +23,8 @@ _TEXT_LIMIT = 500
 
 CLIENT = web.RequestKey("client", str)
 WHO = web.RequestKey("who", str)
+REFERENCE = web.RequestKey("reference", str)
+"""The name of a request in its answer and in the log. Only requests that failed have one."""
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -55,10 +57,11 @@ def line_of(request: web.BaseRequest, status: int, size: int) -> AccessLine:
         bytes=size,
         ms=0.0,
         agent=_plain(request.headers.get("User-Agent", "")),
+        reference=request.get(REFERENCE, ""),
     )
 
 
-class AccessLine(Struct, frozen=True, kw_only=True):
+class AccessLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answered request. Its text is one JSON object."""
 
     time: str
@@ -72,6 +75,8 @@ class AccessLine(Struct, frozen=True, kw_only=True):
     bytes: int
     ms: float
     agent: str
+    reference: str = ""
+    """The `X-Request-ID` of the answer; empty if it has none."""
 
     def __str__(self) -> str:
         return _encoder.encode(self).decode()
@@ -85,7 +90,8 @@ class AccessTextFormatter(logging.Formatter):
         if not isinstance(line, AccessLine):
             return super().format(record)
         who = f" {line.who}" if line.who else ""
-        return f"{line.time[11:19]} {line.status} {line.method} {line.path} {line.bytes} B {line.ms:.0f} ms {line.client}{who}"
+        reference = f" [{line.reference}]" if line.reference else ""
+        return f"{line.time[11:19]} {line.status} {line.method} {line.path} {line.bytes} B {line.ms:.0f} ms {line.client}{who}{reference}"
 
 
 class JsonFormatter(logging.Formatter):
