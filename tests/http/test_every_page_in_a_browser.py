@@ -237,7 +237,7 @@ async def test_no_text_of_a_stranger_runs(chromium: Chromium, mirrored: Mirrored
         paths = list(SHOWN)
         for number, start in enumerate(range(0, len(PAYLOADS), AT_ONCE)):
             for kind in KINDS if IS_LONG else [*KINDS, *[""] * len(PAYLOADS)][number : number + 1]:
-                version = f"{len(paths)}.0"
+                version = f"4.{len(paths)}"
                 await release(served, DEV, version, HostileTexts(start, kind=kind))
                 paths += [
                     f"/anna/dev/tables/{version}",
@@ -248,7 +248,7 @@ async def test_no_text_of_a_stranger_runs(chromium: Chromium, mirrored: Mirrored
             for path in paths:
                 await watched.show(path)
                 tally("pages with payloads", 1)
-                if path.endswith(".whl"):
+                if path.startswith("/anna/dev/tables/4") and path.endswith(".whl"):
                     await watched.page.locator('a[href^="?member="]').first.click()
                     await watched.check(f"the first member of {path}")
         tally("payloads", len(PAYLOADS))
@@ -277,7 +277,10 @@ async def test_no_text_of_a_form_or_a_url_runs(chromium: Chromium, mirrored: Mir
             await watched.show(f"{path.partition('?')[0]}?{urlencode({name: next(payloads) for name in queries})}")
             for number in reversed(range(await watched.page.locator(FORMS).count())):  # a form may end itself
                 await watched.page.goto(f"{served.url}{path}")
+                form = watched.page.locator(FORMS).nth(number)
+                if not await form.count():  # only the page of an error has it
+                    continue
                 async with watched.page.expect_navigation():
-                    await watched.page.locator(FORMS).nth(number).evaluate(SEND, next(payloads))
+                    await form.evaluate(SEND, next(payloads))
                 await watched.check(f"{path}, form {number}")
                 tally("forms with payloads", 1)
