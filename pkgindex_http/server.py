@@ -13,27 +13,28 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
-from pkgindex_core.names import parse_index_name
+from pkgindex_core.names import IndexName, parse_index_name
+from pkgindex_core.protocols.measuring import Figures
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Moment
-from pkgindex_http.access_log import CLIENT, AccessLogger
-from pkgindex_http.access_log import logger as access_logger
+from pkgindex_http.access_log import CLIENT, AccessLog, AccessLogger
 from pkgindex_http.admitting import admit
 from pkgindex_http.assembling import assembled
 from pkgindex_http.conditions import check_change, check_read
 from pkgindex_http.errors import MethodNotAllowed
 from pkgindex_http.listening.connections import Connection, Connections, Patience
+from pkgindex_http.listening.figures import answer_figures
 from pkgindex_http.listening.replays import Replays
 from pkgindex_http.listening.siblings import Siblings
 from pkgindex_http.listening.sockets import BACKLOG, address_of, bound
@@ -104,10 +105,16 @@ class Server:
         self._matches: BoundedCache[str, tuple[tuple[str, ...], Match]] = BoundedCache(_MATCHES)
         self._troubles = Troubles(engine.clock, logger)
         self.replays = (
-            Replays(engine.currency, limit=settings.replay_bytes, by_peer=self.origin.trusts_proxies)
+            Replays(
+                engine.currency,
+                limit=settings.replay_bytes,
+                by_peer=self.origin.trusts_proxies,
+                is_shown=engine.replica.is_whole if engine.replica is not None else None,
+            )
             if settings.replay_bytes
             else None
         )
+        self._access_log = None if settings.access_log is False else AccessLog(engine.workers)
         self._connections: Connections | None = None
         self._listeners: list[asyncio.Server] = []
 
@@ -139,7 +146,7 @@ class Server:
             patience=Patience(settings.stall_timeout, settings.least_body_rate, settings.max_connections),
             replays=self.replays,
             access_log_class=AccessLogger,
-            access_log=None if settings.access_log is False else access_logger,
+            access_log=self._access_log,
             keepalive_timeout=75,
             lingering_time=30,
             max_line_size=HEADER_LIMIT,
@@ -160,6 +167,24 @@ class Server:
         """The number of connections whose request is not answered yet."""
         return self._connections.busy if self._connections is not None else 0
 
+    def figures(self, names: Container[IndexName]) -> Sequence[Figures]:
+        """The counts of this process, those about indexes only of the named ones."""
+        kept: dict[str, BoundedCache[Any, Any]] = {
+            "pages": self.engine.bodies,
+            "lists": self.engine.listings.long_lists.kept,
+        }
+        if self.replays is not None:
+            kept["answers"] = self.replays.kept
+        return [
+            *self.served_files.figures(names),
+            *self.read_log.figures(),
+            *answer_figures(
+                self._connections.requests_count if self._connections is not None else 0,
+                self.replays.repeated if self.replays is not None else {},
+                {name: (cache.size, cache.limit, len(cache)) for name, cache in kept.items()},
+            ),
+        ]
+
     async def stop(self) -> None:
         """Stop gracefully: `/+ready` is 503 at once, no new connections are accepted, requests under way finish."""
         self.readiness.stopping = True
@@ -170,6 +195,8 @@ class Server:
         await self._connections.drain(self.settings.shutdown_timeout)
         self._connections.pre_shutdown()
         await self._connections.shutdown(_CUT_SECONDS)
+        if self._access_log is not None:
+            await self._access_log.close()
         await self.read_log.close()
 
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:
@@ -199,6 +226,7 @@ class Server:
             templates=self.templates,
             descriptions=self.descriptions,
             served_files=self.served_files,
+            figures=self.figures,
             minting=self._minting,
             read_log=self.read_log,
             siblings=self.siblings,
@@ -285,7 +313,8 @@ class Server:
         """Keep an answer for requests with the same bytes, if it can be kept."""
         if self.replays is None or data is None or not ask.route.repeats or ask.identified is None:
             return
-        learn = partial(self.replays.learn, data, ask.request, ask.identified, moment)
+        kind = "file" if "filename" in ask.values else "page"
+        learn = partial(self.replays.learn, data, ask.request, ask.identified, moment, kind)
         if isinstance(answer, Reply):
             learn(answer, len(answer.body))
         elif isinstance(answer, FileResponse) and answer.reply.holding is not None:

@@ -101,6 +101,10 @@ class Server(ABC):
         return iter(())
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, f"{self.name} is not running"
         return self._process.pid

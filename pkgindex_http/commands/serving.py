@@ -73,7 +73,7 @@ async def serve(
         if engine.replica is None:
             await stack.enter_async_context(following([RetentionRuns(engine.store, lambda: engine.retaining)]))
         if siblings is not None:
-            await siblings.listen(partial(counted, engine, server.served_files))
+            await siblings.listen(partial(counted, engine, server.figures))
             stack.callback(siblings.close)
         try:
             await server.listen(sockets, tls=certificate.context if certificate else None)
@@ -201,7 +201,7 @@ async def _prepare(engine: Engine, settings: ServerSettings) -> Path | None:
 
 
 async def _examine(engine: Engine) -> None:
-    """Log the problems of the mirrors' upstreams. A thread loads the HTTP client first, so that no page waits for that.
+    """Log the problems of indexes: of mirrors' upstreams, and of policies without advisories. A thread loads the HTTP client first, so that no page waits for that.
 
     A server without mirrors does not load it: its certificates take 6 MB.
     """

@@ -5,7 +5,7 @@ The answer names only indexes that the caller may read, and upstreams of those. 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -21,7 +21,6 @@ from pkgindex_http.requests import Ask, wants_document
 from pkgindex_http.wire.advisory_figures import advisory_figures
 from pkgindex_http.wire.replies import Reply, json_reply, text_reply
 from pkgindex_http.wire.scrub_figures import scrub_figures
-from pkgindex_http.wire.served_files import ServedFiles
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
 
@@ -52,18 +51,20 @@ async def metrics(ask: Ask) -> Reply:
 
 async def measured(ask: Ask, names: Collection[IndexName]) -> Sequence[Figures]:
     """The counts of all processes of this server about the named indexes, and those about no index."""
-    figures: Sequence[Figures] = [*await counted(ask.engine, ask.served_files, names), *ask.read_log.figures()]
+    figures = await counted(ask.engine, ask.figures, names)
     return figures if ask.siblings is None else await ask.siblings.joined(figures, names)
 
 
-async def counted(engine: Engine, served_files: ServedFiles, names: Container[IndexName]) -> Sequence[Figures]:
-    """The counts of this process about the named indexes, and those about no index."""
+async def counted(
+    engine: Engine, own: Callable[[Container[IndexName]], Sequence[Figures]], names: Container[IndexName]
+) -> Sequence[Figures]:
+    """The counts of this process about the named indexes, and those about no index. `own`: those that the server has (`Server.figures`)."""
     tree = await engine.store.tree()
     indexes = [each for name, each in tree.indexes.items() if name in names]
     figures = [
-        *served_files.figures(names),
+        *own(names),
         *scrub_figures(await engine.scrubbing.state()),
-        *advisory_figures(engine.context.advisories.state()),
+        *advisory_figures(engine.context.advisories.state(), len(await engine.examining.without_advisories())),
         *await figures_of(engine),
         *engine.attesting.figures(),
     ]

@@ -38,6 +38,11 @@ class Browsing:
         listed = (await self._store.listing(layer.name)).count if layer.mirrored else 0
         return listed or await self._store.project_count(layer.name)
 
+    async def has(self, index: IndexName, project: ProjectName, *, principal: Principal) -> bool:
+        """Whether an index itself shows a project, as far as is stored: a name that policies hide is absent."""
+        resolution = await self._resolving.stored(index, project, principal)
+        return any(layer.index == index for layer in resolution.shown)
+
     async def part(self, start: IndexName, after: str, *, principal: Principal, limit: int) -> list[ProjectRow]:
         """The first hosted projects behind a name (`""`: all), by normalised name. Reads no more of a layer than the part needs."""
         seen = await self._resolving.chain(start, principal)
