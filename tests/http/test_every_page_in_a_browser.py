@@ -35,12 +35,12 @@ from tests.http.pages import (
 )
 from tests.http.payloads import PAYLOADS
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
+IS_LONG: Final = bool(os.environ.get("PKGINDEX_TEST_PAGES"))
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(7200 if IS_LONG else 600)]
 
 LISTED: Final = [path for paths in PAGES.values() for path in paths]
 SHOWN: Final = [*LISTED, *ERRORS, *(path for paths in INSTALLERS.values() for path in paths)]
 FIRST: Final = [paths[0] for paths in (*PAGES.values(), *INSTALLERS.values())]
-IS_LONG: Final = bool(os.environ.get("PKGINDEX_TEST_PAGES"))
 REFUSED: Final = "depends:"
 """The end of a search that is no query."""
 
