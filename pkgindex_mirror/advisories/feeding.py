@@ -74,6 +74,7 @@ class AdvisoryFeed:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise Conflict("another process asks the feed of advisories") from error
+            _remove_leftovers(directory)
             before = noted_check(self._data)
             if before.feed != self._settings.feed or not book_path(self._data).exists():
                 before = FeedCheck(feed=self._settings.feed)
@@ -160,6 +161,24 @@ async def _written(answer: aiohttp.ClientResponse, target: Path, limit: int, tol
             digest.update(piece)
             await asyncio.to_thread(out.write, piece)
     return digest.hexdigest()
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what a process was writing when it was killed. `pkgindex-serve advisory update` may write now, without the lock."""
+    for path in directory.glob("book.*.new*"):
+        process = path.name.split(".")[1]
+        if not process.isdigit() or not _runs(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def _validators(place: Path) -> tuple[str, str]:

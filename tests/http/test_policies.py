@@ -14,6 +14,8 @@ from pkgindex_core.changes import PutIndex
 from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.notes import Note
+from pkgindex_core.rules.policing import exemptions
+from pkgindex_core.rules.policing.exemptions import KEPT_AS, Exemption, as_kept
 from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
@@ -454,3 +456,53 @@ def test_deleted_files_and_projects_come_back(tmp_path: Any) -> None:
     assert back.count("brought back") == 2, back
     assert "2 files, 2 shown" in told("explain", "demo", "--index", "root/dev")
     assert "all of it is there" in told("project", "undelete", "demo", "--index", "root/dev")
+
+
+async def test_a_clock_that_goes_back_lets_nothing_through(mirrored: Start) -> None:
+    """The answer that was kept for later is none for earlier, also where it would be repeated."""
+    async with mirrored() as world:
+        clock = await world_with(world, "cooldown 7d")
+        seen = []
+        for days in (0, 8, -8, 8):
+            clock.advance(days * 86_400)
+            for _ in range(3):
+                answer, names = await world.page(PAGE)
+                assert await status(world.served, path(NEW)) == (200 if NEW.filename in names else 404)
+            seen.append((answer.headers["ETag"], len(names)))
+        assert [count for _, count in seen] == [1, 2, 1, 2]
+        assert seen[0] == seen[2]
+        assert seen[1] == seen[3]
+
+
+async def test_ten_thousand_exemptions_are_read_once(mirrored: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In ten indexes, which is their bound, however many rules and requests ask. Each ends at its time."""
+    async with mirrored() as world:
+        clock = await world_with(world, "cooldown 7d", "quarantine for demo==1.0", "file-types whl")
+        bases = []
+        for number in range(10):
+            made = [
+                Exemption(
+                    purl=f"pkg:pypi/demo@{number}.{each}",
+                    reason="looked at",
+                    by="root",
+                    at=NOW,
+                    until=Timestamp(NOW + (number * 1000 + each + 1) * 1_000_000),
+                )
+                for each in range(1000)
+            ]
+            name = IndexName(f"root/many{number}")
+            await world.served.index(name, options={"policies": ["cooldown 1d", "quarantine"], KEPT_AS: as_kept(made)})
+            bases.append(name)
+        await world.served.index(HOSTED, bases=(*bases, IndexName("root/pypi")))
+        read: list[str] = []
+        parse = exemptions.parse_purl
+        monkeypatch.setattr(exemptions, "parse_purl", lambda text: read.append(text) or parse(text))
+        tags = set()
+        for _ in range(3):
+            for _ in range(2):
+                answer, names = await world.page(PAGE)
+                tags.add(answer.headers["ETag"])
+            clock.advance(1)
+        assert names == []
+        assert len(tags) == 3, "each second an exemption ends"
+        assert len(read) == 10_000

@@ -68,13 +68,24 @@ def exemptions_of(config: IndexConfig) -> tuple[Exemption, ...]:
     return _decoded(msgspec.json.encode(kept)) if kept else ()
 
 
+def exempt_of(config: IndexConfig) -> Exempt:
+    """The same by project. It is made once, however many rules ask."""
+    kept = config.options.get(KEPT_AS) if config.options else None
+    return _exempt(msgspec.json.encode(kept)) if kept else Exempt(())
+
+
+@lru_cache(maxsize=64)
+def _exempt(kept: bytes) -> Exempt:
+    return Exempt(_decoded(kept))
+
+
 @lru_cache(maxsize=256)
 def _decoded(kept: bytes) -> tuple[Exemption, ...]:
     return msgspec.json.decode(kept, type=tuple[Exemption, ...])
 
 
 class Exempt:
-    """The exemptions of an index, by project. Made once for a tree."""
+    """The exemptions of an index, by project."""
 
     def __init__(self, exemptions: Iterable[Exemption]) -> None:
         exemptions = tuple(exemptions)

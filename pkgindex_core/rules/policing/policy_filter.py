@@ -23,7 +23,7 @@ from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
 from pkgindex_core.rules.lineage import lineage
 from pkgindex_core.rules.policing import kinds
-from pkgindex_core.rules.policing.exemptions import Exempt, exemptions_of
+from pkgindex_core.rules.policing.exemptions import Exempt, exempt_of
 from pkgindex_core.rules.policing.lines import (
     CoveringLines,
     PolicyLine,
@@ -111,7 +111,7 @@ class _Lines:
                 for of_server, lines in each
                 if (own := tuple(line for line in parsed_lines(lines) if line.rule == self._rule))
             )
-            found = _OriginLines(sets, Exempt(exemptions_of(config))) if sets else None
+            found = _OriginLines(sets, exempt_of(config)) if sets else None
         _put(self._origins, name, found)
         return found
 

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import sys
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -155,6 +156,43 @@ async def test_a_new_book_is_in_place_or_the_old_one_stays(tmp_path: Path) -> No
         assert {each.name for each in book_path(tmp_path).parent.iterdir()} == {"book", "checked.json", "lock"}
         await follower(tmp_path, feed.url).refresh()
         assert known(tmp_path) == ["evil", "worse"]
+
+
+async def test_a_process_that_is_killed_while_it_takes_a_feed_in_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A server dies by a signal with the new book in its hands. The next one has the old book, and takes the feed in."""
+    async with served() as feed:
+        await follower(tmp_path, feed.url).refresh()
+        feed.body = zipped("evil", "worse")
+        dying = (
+            "import asyncio, sys; from pathlib import Path; from pkgindex_core.failpoints import arm;"
+            "from pkgindex_core.clock import SystemClock; from pkgindex_mirror.advisories.feed_settings import FeedSettings;"
+            "from pkgindex_mirror.advisories.feeding import AdvisoryFeed; arm(sys.argv[3]);"
+            "feed = AdvisoryFeed(data=Path(sys.argv[1]), settings=FeedSettings(feed=sys.argv[2]), clock=SystemClock());"
+            "asyncio.run(feed.refresh())"
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", dying, str(tmp_path), feed.url, f"{POINT}=kill"
+        )
+        assert await process.wait() != 0
+        assert known(tmp_path) == ["evil"]
+        left = {each.name for each in book_path(tmp_path).parent.iterdir()} - {"book", "checked.json", "lock"}
+        assert left == {"feed.zip", f"book.{process.pid}.new"}
+        mine = book_path(tmp_path).with_name(f"book.{os.getpid()}.new")  # of a command that runs
+        mine.touch()
+        assert await follower(tmp_path, feed.url).refresh() is True
+        assert known(tmp_path) == ["evil", "worse"]
+        assert {each.name for each in book_path(tmp_path).parent.iterdir()} == {"book", "checked.json", "lock"}
+
+
+async def test_a_clock_that_went_back_delays_no_question(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with served() as feed:
+        asking = follower(tmp_path, feed.url, clock)
+        await asking.refresh()
+        clock.advance(-86_400)
+        await asking._due()
+        await asking._due()
+        assert len(feed.asked) == 2
 
 
 async def test_one_process_of_a_machine_asks(tmp_path: Path) -> None:
