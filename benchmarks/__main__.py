@@ -4,7 +4,7 @@ python -m benchmarks setup                      install the peers into environme
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
                                                 | publishing | directory | read_through | mirrors | stores
-                                                | file_ways | project_list | upload_clients
+                                                | file_ways | project_list | upload_clients | web_pages
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables and plots of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
@@ -40,6 +40,7 @@ from benchmarks import (
     tables,
     upload_clients,
     uploads,
+    web_pages,
 )
 from benchmarks.load import choose_driver
 from benchmarks.peers import environments
@@ -63,6 +64,7 @@ QUESTIONS = {
     "stores": stores.run,
     "file_ways": file_ways.run,
     "project_list": project_list.run,
+    "web_pages": web_pages.run,
 }
 
 _RESULTS = environments.CACHE / "results"
@@ -161,6 +163,7 @@ def smoke() -> None:
                 mirrored_projects=3,
                 mirrored_files=8,
                 listed_names=100,
+                many_projects=300,
                 recordings=kept.root,
                 large_bytes=1_000_000,
             )

@@ -89,7 +89,7 @@ def _batch(data: Path) -> float:
 
 
 def _page(book: FiledBook) -> float:
-    """Milliseconds to judge the files of a page."""
+    """Milliseconds to judge the releases of a page."""
     policies = ServerPolicies({"mirrors": ("malware", "vulnerabilities warn")})
     filters = [MalwareFilter(policies, book), VulnerabilitiesFilter(policies, book)]
     tree = Tree(serial=Serial(1), indexes={_INDEX: IndexConfig(name=_INDEX, type="mirror", mirrored=True)})
@@ -97,11 +97,11 @@ def _page(book: FiledBook) -> float:
         File(filename=f"lib_0000-{each // 10}.0-{each % 10}.whl", version=f"{each // 10}.0") for each in range(10_000)
     ]
     build = Build(tree=tree, start=_INDEX, project=ProjectName("lib-0000"), moment=Timestamp(0))
-    rows = Columns([b""] * len(files))
+    columns = Columns(lambda: (), lambda: [file.version for file in files])
     start = time.perf_counter()
     for each in filters:
-        for at in each.suspects(_INDEX, rows, lambda: [file.version for file in files], build) or ():
-            each.judge(_INDEX, files[at], build)
+        for version in each.suspects(_INDEX, columns, build) or ():
+            each.judge(_INDEX, File(filename="", version=version), build)
     return (time.perf_counter() - start) * 1e3
 
 

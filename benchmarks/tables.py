@@ -24,6 +24,7 @@ UNITS = {
     "uploads": "uploads/s",
     "memory": "MiB",
     "count": "number",
+    "kilobytes": "kB",
 }
 
 

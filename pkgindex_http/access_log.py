@@ -36,6 +36,8 @@ _ONE_WRITE: Final = getattr(select, "PIPE_BUF", 512)
 
 CLIENT = web.RequestKey("client", str)
 WHO = web.RequestKey("who", str)
+REFERENCE = web.RequestKey("reference", str)
+"""The name of a request in its answer and in the log. Only requests that failed have one."""
 
 
 class AccessLog:
@@ -142,10 +144,11 @@ def line_of(request: web.BaseRequest, status: int, size: int) -> AccessLine:
         bytes=size,
         ms=0.0,
         agent=_plain(request.headers.get("User-Agent", "")),
+        reference=request.get(REFERENCE, ""),
     )
 
 
-class AccessLine(Struct, frozen=True, kw_only=True):
+class AccessLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answered request."""
 
     time: str
@@ -159,6 +162,8 @@ class AccessLine(Struct, frozen=True, kw_only=True):
     bytes: int
     ms: float
     agent: str
+    reference: str = ""
+    """The `X-Request-ID` of the answer; empty if it has none."""
 
 
 class AccessLines(Struct, frozen=True):
@@ -181,9 +186,8 @@ class AccessTextFormatter(logging.Formatter):
 
 def _short(line: AccessLine) -> str:
     who = f" {line.who}" if line.who else ""
-    return (
-        f"{line.time[11:19]} {line.status} {line.method} {line.path} {line.bytes} B {line.ms:.0f} ms {line.client}{who}"
-    )
+    reference = f" [{line.reference}]" if line.reference else ""
+    return f"{line.time[11:19]} {line.status} {line.method} {line.path} {line.bytes} B {line.ms:.0f} ms {line.client}{who}{reference}"
 
 
 class JsonFormatter(logging.Formatter):

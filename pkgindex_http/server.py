@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
 import ssl
 from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
@@ -34,8 +32,7 @@ from pkgindex_http.access_log import CLIENT, AccessLog, AccessLogger
 from pkgindex_http.admitting import admit
 from pkgindex_http.assembling import assembled
 from pkgindex_http.conditions import check_change, check_read
-from pkgindex_http.devpi.envelope import refusal
-from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
+from pkgindex_http.errors import MethodNotAllowed
 from pkgindex_http.listening.connections import Connection, Connections, Patience
 from pkgindex_http.listening.figures import answer_figures
 from pkgindex_http.listening.replays import Replays
@@ -44,6 +41,7 @@ from pkgindex_http.listening.sockets import BACKLOG, address_of, bound
 from pkgindex_http.oidc.configured import read_issuers
 from pkgindex_http.oidc.minting import Minting
 from pkgindex_http.readiness import Readiness
+from pkgindex_http.refusing import Refusing
 from pkgindex_http.routing import Answer, Match, RoutedAsk
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.templates import Templates
@@ -58,7 +56,7 @@ from pkgindex_http.wire.origin import OriginReader
 from pkgindex_http.wire.paths import origin_form, split_path
 from pkgindex_http.wire.read_log import ReadLog
 from pkgindex_http.wire.remote_user import RemoteUsers
-from pkgindex_http.wire.replies import Reply, WholeResponse, redirect
+from pkgindex_http.wire.replies import Reply, WholeResponse
 from pkgindex_http.wire.sending import FileResponse
 from pkgindex_http.wire.served_files import ServedFiles
 
@@ -92,6 +90,7 @@ class Server:
         self.handover = Handover(settings, self.origin)
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
+        self._refusing = Refusing(engine, settings, self.origin, self.templates)
         self.descriptions = Descriptions()
         self.served_files = ServedFiles()
         self.read_log = ReadLog(
@@ -302,16 +301,13 @@ class Server:
                 # Not a defect: the system refused a call (no descriptor left, a failing disk), which may pass.
                 return await self._failure(storage_failure(error, "answering"), request, ask, cause=error)
             # An unforeseen exception: the log gets the traceback, and the client a reference to it.
-            reference = secrets.token_hex(4)
+            reference = self._refusing.reference(request)
             logger.exception("request %s failed", reference)
-            return problem_reply(
-                500,
-                "Internal error",
-                ("the server failed; the request is not the cause",),
-                f"ask the administrator: the log has the reason under {reference}",
-                request.headers.get("Accept", ""),
-                {"Cache-Control": "no-store"},
+            failure = PkgIndexError(
+                "the server failed; the request is not the cause",
+                hint=f"ask the administrator: the log has the reason under {reference}",
             )
+            return await self._refusing.answer(failure, request, ask)
 
     def _keep(self, ask: RoutedAsk, answer: Reply | web.StreamResponse, data: bytes | None, moment: Moment) -> None:
         """Keep an answer for requests with the same bytes, if it can be kept."""
@@ -342,33 +338,7 @@ class Server:
         cause = cause or error.__cause__
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
             self._troubles.happened(error, cause)
-        if ask is not None and ask.envelope:
-            agent = request.headers.get("User-Agent", "")
-            answer = refusal(error, request.method, realm=self.settings.realm, agent=agent)
-            try:
-                return await self._marked(answer)
-            except PkgIndexError:  # the store does not answer, so there is no serial
-                return answer
-        accept = request.headers.get("Accept", "")
-        if ask is not None and ask.people and is_for_log_in(error, request):
-            return log_in_first(ask)
-        return error_reply(error, accept, phrase=request.method == "POST", realm=self.settings.realm)
-
-
-def is_for_log_in(error: PkgIndexError, request: web.BaseRequest) -> bool:
-    """Whether a person needs a log-in for this request. Wrong credentials are told instead."""
-    has_credentials = "Authorization" in request.headers or "X-Devpi-Auth" in request.headers
-    is_browser = "html" in request.headers.get("Accept", "").lower()
-    return isinstance(error, Denied) and error.anonymous and is_browser and not has_credentials
-
-
-def log_in_first(ask: RoutedAsk) -> Reply:
-    """Send a person to the form for the log-in, and from there back to the page. What a form held is lost."""
-    page = "/".join(quote(segment, safe="+") for segment in ask.segments)
-    back = f"back={quote(page, safe='/')}" if ask.request.method in {"GET", "HEAD"} else "ended="
-    headers = {"Cache-Control": "no-store", "Vary": "Accept, Authorization, Cookie"}
-    reply = redirect(f"{ask.root or './'}+login?{back}", status=303)
-    return replace(reply, headers={**reply.headers, **headers})
+        return await self._refusing.answer(error, request, ask)
 
 
 def _whole(ask: RoutedAsk, answer: object) -> Answer:

@@ -61,5 +61,5 @@ def make_administering(
         project_options=ProjectOptions(store=store, indexes=indexes, explaining=explaining),
         exempting=Exempting(store=store, indexes=indexes, clock=clock),
         own_advisories=OwnAdvisories(store=store, indexes=indexes, clock=clock),
-        examining=Examining(store=store, sources=shared.sources),
+        examining=Examining(store=store, sources=shared.sources, book=context.advisories, policies=context.policies),
     )

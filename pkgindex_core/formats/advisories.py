@@ -8,6 +8,7 @@ not about released files and are left out. An entry with neither versions nor ra
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -100,7 +101,10 @@ def read_advisory(record: bytes) -> Advisory | None:
 
 
 class Affecting:
-    """The advisories about one project that hold. It answers for single versions, and reads each version and each range once."""
+    """The advisories about one project that hold. It answers for single versions, and reads each version and each range once.
+
+    The ends of all ranges cut the order of versions into pieces. Versions in one piece have the same advisories, except those that one lists.
+    """
 
     def __init__(self, advisories: Iterable[Advisory], project: ProjectName) -> None:
         self._advisories: list[tuple[Advisory, Sequence[_Ranges]]] = []
@@ -108,6 +112,10 @@ class Affecting:
             ranges = [_Ranges(affected) for affected in each.affected if affected.project == project]
             if ranges and not each.withdrawn:
                 self._advisories.append((each, ranges))
+        every = [one for _, ranges in self._advisories for one in ranges]
+        self._ends = sorted({end for one in every for span in one.spans for end in span if end is not None})
+        self._listed = {version for one in every for version in one.versions}
+        self._pieces: dict[tuple[int, int], Sequence[Advisory]] = {}
         self._known: dict[str, Sequence[Advisory]] = {}
 
     def __bool__(self) -> bool:
@@ -117,24 +125,32 @@ class Affecting:
         """The advisories about a version. An empty version stands for the project as a whole, and is affected if every version is."""
         found = self._known.get(version)
         if found is None:
-            wanted = canonical_version(version) if version else ""
-            key = version_key(wanted) if version else None
-            found = [each for each, ranges in self._advisories if any(one.cover(wanted, key) for one in ranges)]
+            found = self._about(canonical_version(version) if version else "")
             if len(self._known) >= _VERSIONS:
                 self._known.clear()
             self._known[version] = found
         return found
 
+    def _about(self, version: str) -> Sequence[Advisory]:
+        key = version_key(version) if version else None
+        piece = (bisect_left(self._ends, key), bisect_right(self._ends, key)) if key is not None else (-1, -1)
+        known = self._pieces.get(piece)
+        if known is None or version in self._listed:
+            known = [each for each, ranges in self._advisories if any(one.cover(version, key) for one in ranges)]
+            if version not in self._listed:
+                self._pieces[piece] = known
+        return known
+
 
 class _Ranges:
     """The affected versions of an entry, ready to be compared."""
 
-    __slots__ = ("_all", "_spans", "_versions")
+    __slots__ = ("_all", "spans", "versions")
 
     def __init__(self, affected: Affected) -> None:
-        self._versions = frozenset(affected.versions)
+        self.versions = frozenset(affected.versions)
         self._all = not affected.versions and not affected.spans
-        self._spans = [
+        self.spans = [
             (
                 None if span.introduced == "0" else version_key(span.introduced),
                 version_key(span.fixed) if span.fixed else None,
@@ -145,15 +161,15 @@ class _Ranges:
 
     def cover(self, version: str, key: SortKey | None) -> bool:
         """Whether a canonical version is affected. Without one: whether all versions are."""
-        if self._all or (version and version in self._versions):
+        if self._all or (version and version in self.versions):
             return True
         if key is None:
-            return (None, None, None) in self._spans
+            return (None, None, None) in self.spans
         return any(
             (introduced is None or introduced <= key)
             and (fixed is None or key < fixed)
             and (last is None or key <= last)
-            for introduced, fixed, last in self._spans
+            for introduced, fixed, last in self.spans
         )
 
 

@@ -87,12 +87,12 @@ class HtmlRenderer:
 
 def _kept_lines(entries: KeptEntries, public_url: str) -> bytes:
     opening = f'<a href="{_text(entries.prefix)}'
-    signs = _SIGNED in entries.rows.json("")
+    signs = _SIGNED in entries.json()
     return _ascii(
         "".join(
             [
                 _anchor(opening, shown, file, absolute(file.provenance, entries.origin, public_url), signs=signs)
-                for shown, file in entries.rows.files()
+                for shown, file in entries.files()
             ]
         )
     )

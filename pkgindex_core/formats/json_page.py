@@ -53,7 +53,7 @@ class JsonRenderer:
         head["versions"] = page.versions
         if isinstance(page.entries, KeptEntries):
             prefix = page.entries.prefix
-            files = linked(page.entries.rows.json(prefix), prefix, page.entries.origin, self._public_url)
+            files = linked(page.entries.json(), prefix, page.entries.origin, self._public_url)
             return b"".join((_encode(head)[:-1], b',"files":', files, b"}"))
         write = partial(_files, public_url=self._public_url)
         return written_in_batches(_encode(head)[:-1] + b',"files":[', write, page.entries, joint=b",", end=b"]}")

@@ -17,10 +17,11 @@ A stray is a file whose name does not lead to its project (`filenames.leads_to`)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, lru_cache
-from typing import Final, NamedTuple
+from itertools import compress as compress_by
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -76,6 +77,12 @@ class HiddenFields(Struct, frozen=True, array_like=True, gc=False):
     """The whole file, encoded by `encode_file`, if it has more than the listed fields and the two above."""
 
 
+class _VersionField(Struct, frozen=True, array_like=True, gc=False):
+    """The first of `HiddenFields`."""
+
+    version: str
+
+
 class _KeptPage(Struct, frozen=True, array_like=True):
     format: int
     count: int
@@ -104,11 +111,13 @@ _encode = msgspec.msgpack.Encoder().encode
 _kept_decoder = msgspec.msgpack.Decoder(_KeptPage)
 _content_decoder = msgspec.msgpack.Decoder(_Content)
 _hidden_decoder = msgspec.msgpack.Decoder(list[HiddenFields])
+_versions_decoder = msgspec.msgpack.Decoder(list[_VersionField])
 _one_hidden_decoder = msgspec.msgpack.Decoder(HiddenFields)
 _raw_list_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _texts_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _file_decoder = msgspec.json.Decoder(_ListedFields)
 _files_decoder = msgspec.json.Decoder(list[_ListedFields])
+_name_decoder = msgspec.json.Decoder(_Name)
 _names_decoder = msgspec.json.Decoder(list[_Name])
 _blobs_decoder = msgspec.json.Decoder(list[_BlobFields])
 
@@ -162,6 +171,8 @@ class KeptRows(Collection[PageRow]):
         if self._kept.format != _FORMAT:
             raise Corrupt(f"a kept page has the format {self._kept.format}; this program knows {_FORMAT}")
         self.kept = kept
+        self._known: dict[str, Any] = {}
+        """The columns that were read."""
 
     @property
     def strays(self) -> tuple[str, ...]:
@@ -186,29 +197,23 @@ class KeptRows(Collection[PageRow]):
         ):
             yield bytes(text)[len(_OPENING) : -1], _file(shown, hidden)
 
-    def columns(self) -> Columns:
-        """Single fields of the files, in the order of the page."""
-        return Columns(self._content.listed.split(_OPENING)[1:])
+    def pieces(self) -> list[bytes]:
+        """The array without the openings of its objects: first what is before all, then each file with what is behind it, in the order of the page."""
+        return self._content.listed.split(_OPENING)
 
-    def spelled(self) -> list[str]:
-        """The version of each file, in the same order."""
-        return [each.version for each in self._hidden]
+    def columns(self, objects: Callable[[], Sequence[bytes]] = lambda: ()) -> Columns:
+        """Single fields of the files, in the same order. `objects` are their pieces, of which only versions have no need."""
+        return Columns(
+            objects, lambda: [each.version for each in _versions_decoder.decode(self._content.hidden)], self._known
+        )
 
-    def at(self, positions: Iterable[int]) -> dict[int, File]:
-        """The files at some places in this order."""
-        pieces, hidden = self._content.listed.split(_OPENING), self._hidden
-        return {at: _file(_file_decoder.decode(_OPENING + pieces[at + 1][:-1]), hidden[at]) for at in positions}
-
-    def without(self, positions: AbstractSet[int], versions: Sequence[str]) -> KeptRows:
-        """The page without the files at some places, which lists these versions. It is for serving, not for keeping."""
-        first, *pieces = self._content.listed[:-1].split(_OPENING)
-        kept = [piece.removesuffix(b",") for at, piece in enumerate(pieces) if at not in positions]
-        listed = first + b",".join([_OPENING + piece for piece in kept]) + b"]"
-        hidden = [each for at, each in enumerate(_raw_list_decoder.decode(self._content.hidden)) if at not in positions]
-        rows = KeptRows(self.kept)
-        rows._kept = replace(self._kept, count=len(hidden))
-        rows._content = _Content(tuple(versions), listed, msgspec.Raw(_encode(hidden)))
-        return rows
+    def at(self, positions: Iterable[int], pieces: Sequence[bytes] = ()) -> dict[int, File]:
+        """The files at some places in this order. `pieces`, if they are at hand."""
+        pieces, hidden = pieces or self.pieces(), _raw_list_decoder.decode(self._content.hidden)
+        return {
+            at: _file(_file_decoder.decode(_OPENING + pieces[at + 1][:-1]), _one_hidden_decoder.decode(hidden[at]))
+            for at in positions
+        }
 
     def find(self, filename: str) -> File | None:
         """One file by its name, without decoding others."""
@@ -262,8 +267,7 @@ class KeptRows(Collection[PageRow]):
 
     def json(self, prefix: str) -> bytes:
         """The files as a JSON array, in the order of the page, with a prefix before each link."""
-        opening = b'{"url":' + _encode_json(prefix)[:-1]
-        return opening.join(self._content.listed.split(_OPENING))  # `replace` goes through the text twice
+        return _opening(prefix).join(self.pieces())  # `replace` goes through the text twice
 
     @cached_property
     def _content(self) -> _Content:
@@ -280,28 +284,63 @@ class KeptRows(Collection[PageRow]):
 
 
 class KeptEntries(Collection[PageEntry]):
-    """The files of a kept page that is served unchanged."""
+    """The files of a kept page that is served as it is, perhaps without those at some places (`hidden`)."""
 
-    def __init__(self, prefix: str, origin: IndexName, rows: KeptRows) -> None:
+    def __init__(self, prefix: str, origin: IndexName, rows: KeptRows, hidden: AbstractSet[int] = frozenset()) -> None:
         self.prefix = prefix
         self.origin = origin
         self.rows = rows
+        self.hidden = hidden
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) - len(self.hidden)
 
     def __iter__(self) -> Iterator[PageEntry]:
-        for shown, file in self.rows.files():
+        for shown, file in self.files():
             yield PageEntry(self.prefix, self.origin, PageRow(file.filename, file.version, shown, encode_file(file)))
 
     def __contains__(self, entry: object) -> bool:
         return any(each == entry for each in self)
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """`KeptRows.pieces`, also of hidden files."""
+        return self.rows.pieces()
+
+    def filename(self, place: int) -> str:
+        """The name of the file at a place."""
+        return _name_decoder.decode(_OPENING + self.pieces[place + 1][:-1]).filename
+
+    def without(self, hidden: AbstractSet[int]) -> KeptEntries:
+        """The entries without those at some places, which take over what was read of these."""
+        entries = KeptEntries(self.prefix, self.origin, self.rows, hidden)
+        entries.pieces = self.pieces
+        return entries
+
+    def files(self) -> Iterator[tuple[bytes, File]]:
+        """Each file with its fragment, in the order of the page."""
+        return (each for at, each in enumerate(self.rows.files()) if at not in self.hidden)
+
+    def json(self) -> bytes:
+        """The files as a JSON array, with the prefix before each link."""
+        pieces = self.pieces
+        if self.hidden:
+            shown = bytearray(b"\1") * len(pieces)
+            for at in self.hidden:
+                shown[at + 1] = 0
+            pieces = [*compress_by(pieces, shown)]
+            pieces[-1] = pieces[-1][:-1] + b"]" if len(pieces) > 1 else b"[]"
+        return _opening(self.prefix).join(pieces)
 
 
 class _KeptFile(NamedTuple):
     filename: str
     text: bytes
     hidden: HiddenFields
+
+
+def _opening(prefix: str) -> bytes:
+    return b'{"url":' + _encode_json(prefix)[:-1]
 
 
 def _entry(file: File) -> _KeptFile:

@@ -84,6 +84,10 @@ class AdvisoryBook(Protocol):
         """The advisories that name a project, withdrawn ones too, in the order of their identifiers."""
         ...
 
+    def revision_of(self, project: ProjectName) -> str:
+        """Changes when the advisories that name a project do. Equal ones have equal revisions, in every process; empty: there are none."""
+        ...
+
     def record(self, identifier: str) -> bytes | None:
         """The whole record with an identifier, as it was published; None if there is none."""
         ...
@@ -100,6 +104,9 @@ class EmptyBook:
 
     def about(self, project: ProjectName) -> Sequence[Advisory]:
         return ()
+
+    def revision_of(self, project: ProjectName) -> str:
+        return ""
 
     def record(self, identifier: str) -> bytes | None:
         return None

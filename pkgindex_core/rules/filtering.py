@@ -10,7 +10,7 @@ the ETag does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -124,13 +124,41 @@ def _withheld(
     return verdict
 
 
-def fingerprints(filters: Mapping[str, PageFilter], tree: Tree, start: IndexName, moment: Timestamp) -> Fingerprints:
-    """The dependencies of filters' decisions besides the files and the tree. They are part of the key of every filtered result.
+@runtime_checkable
+class Foretells(Protocol):
+    """A page filter that can say how long its fingerprint and its cut-off hold, and for which project."""
+
+    @property
+    def revision(self) -> str | None:
+        """Changes whenever the fingerprint of a project could; asked for each request. None: none ever changes."""
+        ...
+
+    def fingerprint_of(self, project: ProjectName) -> str:
+        """As `PageFilter.fingerprint`, of the decisions about one project."""
+        ...
+
+    def until(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        """The first instant after `moment` at which the cut-off may be another one."""
+        ...
+
+
+def fingerprints(
+    filters: Mapping[str, PageFilter],
+    tree: Tree,
+    start: IndexName,
+    moment: Timestamp,
+    project: ProjectName | None = None,
+) -> Fingerprints:
+    """The dependencies of filters' decisions about a project, or all, besides the files and the tree. They are part of the key of every filtered result.
 
     Filters that do not apply are left out. Empty, if none applies.
     """
     return tuple(
-        (name, each.fingerprint, each.cut_off(tree, start, moment))
+        (
+            name,
+            each.fingerprint if project is None or not isinstance(each, Foretells) else each.fingerprint_of(project),
+            each.cut_off(tree, start, moment),
+        )
         for name, each in filters.items()
         if each.applies(tree, start)
     )
@@ -224,32 +252,41 @@ def apply_filters(
 def _glanced(
     merged: MergedPage, active: Mapping[str, PageFilter], build: Build
 ) -> tuple[MergedPage, tuple[Judgement, ...]] | None:
-    """The same, if only a few files have to be decoded; None if it takes more."""
-    if not all(isinstance(each, Glances) for each in active.values()):
+    """The same, without a look at releases on which no filter can rule; None if a filter cannot tell, or if the page has versions without files."""
+    glancing = {name: each for name, each in active.items() if isinstance(each, Glances)}
+    glance = Glance(merged)
+    if len(glancing) < len(active) or (not glance.is_plain and _bare(merged.versions, glance.distinct)):
         return None
-    glance = Glance(merged.entries)
-    if _bare(merged.versions, glance.spelled):
-        return None
-    files = glance.suspected(active, _builds(active, build))
-    if files is None:
-        return None
+    suspected = glance.suspected(glancing, _builds(active, build))
+    if not suspected:
+        return merged, ()
+    filters: dict[str, dict[str, PageFilter]] = {}
+    whole: set[str] = set()
+    for name, versions in suspected.items():
+        for version in versions:
+            filters.setdefault(version, {})[name] = active[name]
+        if glancing[name].by_release or not glancing[name].by_version:
+            whole.update(versions)
+    files = glance.files([place for place, each in enumerate(glance.spelled) if each in filters], whole=whole)
     pairs = [(glance.origin(place), file) for place, file in files.items()]
     builds = _builds(active, msgspec.structs.replace(build, release=releases_of(pairs)))
+    alike = {version for version, each in filters.items() if all(glancing[name].by_version for name in each)}
+    known: dict[tuple[IndexName, str], tuple[tuple[tuple[str, Ruling], ...], bool]] = {}
     judgements: list[Judgement] = []
-    hidden: set[int] = set()
+    hidden: list[int] = []
     for place, (origin, file) in zip(files, pairs, strict=True):
-        rulings = _rulings(origin, file, active, builds)
-        judgements.extend(rulings)
-        if any(each.hides for each in rulings):
-            hidden.add(place)
+        key = (origin, file.version)
+        if (ruled := known.get(key)) is None:
+            rulings = tuple(_ruled(origin, file, filters[file.version], builds))
+            ruled = rulings, any(ruling.hides for _, ruling in rulings)
+            if file.version in alike:
+                known[key] = ruled
+        judgements += [Judgement(file.filename, file.version, origin, name, ruling) for name, ruling in ruled[0]]
+        if ruled[1]:
+            hidden.append(place)
     if not hidden:
         return merged, tuple(judgements)
-    shown = {canonical_version(glance.spelled[place]) for place in files.keys() - hidden}
-    gone = {canonical_version(glance.spelled[place]) for place in hidden} - shown
-    versions = (
-        tuple(each for each in merged.versions if canonical_version(each) not in gone) if gone else merged.versions
-    )
-    return _with(merged, versions, glance.without(hidden, versions)), tuple(judgements)
+    return _with(merged, glance.versions_without(hidden, files), glance.without(hidden)), tuple(judgements)
 
 
 def _with(merged: MergedPage, versions: tuple[str, ...], entries: Collection[PageEntry]) -> MergedPage:
@@ -257,9 +294,9 @@ def _with(merged: MergedPage, versions: tuple[str, ...], entries: Collection[Pag
     return msgspec.structs.replace(merged, head=head, versions=versions, entries=entries)
 
 
-def _bare(versions: Sequence[str], filed: Iterable[str]) -> set[str]:
+def _bare(versions: Sequence[str], filed: Collection[str]) -> set[str]:
     """The listed versions of a page that have no files. `filed` are the versions of its files."""
-    others = {*versions} - {*filed}
+    others = {each for each in versions if each not in filed}
     return others - _same(others, filed) if others else others
 
 
@@ -285,12 +322,17 @@ def _builds(filters: Mapping[str, PageFilter], build: Build) -> dict[str, Build]
 def _rulings(
     origin: IndexName, file: File, filters: Mapping[str, PageFilter], builds: Mapping[str, Build]
 ) -> list[Judgement]:
-    found: list[Judgement] = []
+    ruled = _ruled(origin, file, filters, builds)
+    return [Judgement(file.filename, file.version, origin, name, ruling) for name, ruling in ruled]
+
+
+def _ruled(
+    origin: IndexName, file: File, filters: Mapping[str, PageFilter], builds: Mapping[str, Build]
+) -> Iterable[tuple[str, Ruling]]:
     for name, filter_ in filters.items():
         ruling = filter_.judge(origin, file, builds[name])
         if ruling is not None:
-            found.append(Judgement(file.filename, file.version, origin, name, ruling))
-    return found
+            yield name, ruling
 
 
 def _remaining(versions: tuple[str, ...], emptied: set[str], shown: set[str]) -> tuple[str, ...]:

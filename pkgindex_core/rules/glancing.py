@@ -1,15 +1,15 @@
-"""Finds the files of a page on which filters may rule, so that only their releases are decoded and judged.
+"""Finds the releases of a page on which filters may rule, so that only these are judged, and few files decoded.
 
-    columns of all files -> each filter names its suspects -> the files of their releases
+    columns of all files -> each filter names the versions that it suspects -> all spellings of these -> their files
 
-A filter that can glance says for whole columns where it may rule, which costs little for each file. With any other filter, and if many
-files are suspects, the page is judged file by file (`filtering`). The rulings are the same. Pure.
+A filter that can glance says for whole columns where it may rule, which costs little for each file. With any other filter the page is judged
+file by file (`filtering`). The rulings are the same. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Protocol, runtime_checkable
 
 from pkgindex_core.formats.columns import Columns
@@ -17,75 +17,119 @@ from pkgindex_core.formats.kept_pages import KeptEntries
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, decode_file
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols.policies import Build, PageEntry
-
-_FEW = 4
-"""A page is judged file by file if more than one in so many of its files are in suspected releases."""
+from pkgindex_core.protocols.policies import Build, MergedPage, PageEntry
 
 
 @runtime_checkable
 class Glances(Protocol):
     """A page filter that can say beforehand where it may rule."""
 
-    def suspects(
-        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
-    ) -> Collection[int] | None:
-        """The places of files such that it rules on no file of a release without one; None: it cannot say. `spelled` reads their versions."""
+    @property
+    def by_release(self) -> bool:
+        """As filters say it: whether a decision looks at the other files of a release."""
+        ...
+
+    @property
+    def by_version(self) -> bool:
+        """Whether it rules alike on all files of a release that spell the version alike. Unless it is `by_release`, it reads nothing else of a file."""
+        ...
+
+    def suspects(self, origin: IndexName, columns: Columns, build: Build) -> Collection[str] | None:
+        """Spellings of versions such that it rules on no file of a release without one of them; None: it may rule on any."""
         ...
 
 
 class Glance:
     """The files of a page by their places in it."""
 
-    def __init__(self, entries: Collection[PageEntry]) -> None:
-        self.kept = entries if isinstance(entries, KeptEntries) else None
-        self.entries: Sequence[PageEntry] = () if self.kept is not None else tuple(entries)
+    def __init__(self, merged: MergedPage) -> None:
+        self._merged = merged
+        self._kept = merged.entries if isinstance(merged.entries, KeptEntries) else None
+        self._entries: Sequence[PageEntry] = () if self._kept is not None else tuple(merged.entries)
+        self._columns = (
+            _columns(self._entries) if self._kept is None else self._kept.rows.columns(lambda: self._kept.pieces[1:])  # type: ignore[union-attr]  # checked here
+        )
 
-    @cached_property
+    @property
     def spelled(self) -> Sequence[str]:
         """The version of each file."""
-        return self.kept.rows.spelled() if self.kept is not None else [each.row.version for each in self.entries]
+        return self._columns.versions
+
+    @property
+    def distinct(self) -> Collection[str]:
+        """Each spelling of a version once."""
+        return self._columns.distinct
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the page is a kept one whose versions all have files."""
+        return self._kept is not None and self._merged.versions is self._kept.rows.versions()
+
+    def versions_without(self, hidden: Collection[int], judged: Iterable[int]) -> tuple[str, ...]:
+        """The versions that the page lists, without those of which all files are hidden. `judged` are all files of these, and perhaps others."""
+        gone = {canonical_version(self.spelled[place]) for place in hidden}
+        gone -= {canonical_version(self.spelled[place]) for place in {*judged} - {*hidden}}
+        listed = self._merged.versions
+        return tuple(each for each in listed if canonical_version(each) not in gone) if gone else listed
 
     def origin(self, place: int) -> IndexName:
-        return self.kept.origin if self.kept is not None else self.entries[place].origin
+        return self._kept.origin if self._kept is not None else self._entries[place].origin
 
-    def suspected(self, filters: Mapping[str, object], builds: Mapping[str, Build]) -> dict[int, File] | None:
-        """The files of all releases with suspects, by their places; None: judge file by file."""
-        found: set[int] = set()
-        for origin, places, columns, spelled in self._layers():
+    def suspected(self, filters: Mapping[str, Glances], builds: Mapping[str, Build]) -> Mapping[str, Collection[str]]:
+        """For each filter the spellings of the versions whose files it judges, in any layer. The page has no versions without files."""
+        found: dict[str, Collection[str]] = {}
+        for origin, columns in self._layers():
             for name, each in filters.items():
-                there = each.suspects(origin, columns, spelled, builds[name]) if isinstance(each, Glances) else None
-                if there is None or len(there) * _FEW > len(columns):
-                    return None
-                found.update(there if places is None else [places[at] for at in there])
-        if not found:
-            return {}
-        canonical = {version: canonical_version(version) for version in {*self.spelled}}
-        wanted = {canonical[self.spelled[place]] for place in found}
-        whole = [place for place, version in enumerate(self.spelled) if canonical[version] in wanted]
-        if len(whole) * _FEW > len(self.spelled):
-            return None
-        if self.kept is not None:
-            return self.kept.rows.at(whole)
-        return {place: decode_file(self.entries[place].row.body) for place in whole}
+                versions = each.suspects(origin, columns, builds[name])
+                if versions is None:
+                    found[name] = self.distinct
+                elif versions:
+                    found[name] = {*found.get(name, ()), *versions}
+        return {name: self._spellings(found[name]) for name in filters if name in found}
 
-    def without(self, hidden: Collection[int], versions: Sequence[str]) -> Collection[PageEntry]:
-        """The entries of the page without the files at some places; the page lists these versions."""
-        if self.kept is not None:
-            rows = self.kept.rows.without(frozenset(hidden), versions)
-            return KeptEntries(self.kept.prefix, self.kept.origin, rows)
-        return tuple(entry for place, entry in enumerate(self.entries) if place not in hidden)
+    def files(self, places: Sequence[int], *, whole: Collection[str]) -> dict[int, File]:
+        """The files at some places, in this order. Those of the versions `whole` are whole, others have a name and a version."""
+        wanted = [place for place in places if self.spelled[place] in whole]
+        if self._kept is not None:
+            found = self._kept.rows.at(wanted, self._kept.pieces) if wanted else {}
+        else:
+            found = {place: decode_file(self._entries[place].row.body) for place in wanted}
+        return {
+            place: found.get(place) or File(filename=self._filename(place), version=self.spelled[place])
+            for place in places
+        }
 
-    def _layers(
-        self,
-    ) -> Iterable[tuple[IndexName, Sequence[int] | None, Columns, Callable[[], Sequence[str]]]]:
-        """For each layer its name, the places of its files (None: all), their columns, and their versions."""
-        if self.kept is not None:
-            yield self.kept.origin, None, self.kept.rows.columns(), lambda: self.spelled
-            return
-        layers: dict[IndexName, list[int]] = {}
-        for place, entry in enumerate(self.entries):
-            layers.setdefault(entry.origin, []).append(place)
-        for origin, places in layers.items():
-            columns = Columns([self.entries[place].row.fragment for place in places])
-            yield origin, places, columns, lambda places=places: [self.spelled[place] for place in places]  # type: ignore[misc]  # a default binds the loop's value
+    def without(self, hidden: Collection[int]) -> Collection[PageEntry]:
+        """The entries of the page without the files at some places."""
+        if self._kept is not None:
+            return self._kept.without(frozenset(hidden))
+        shown = bytearray(b"\1") * len(self._entries)
+        for place in hidden:
+            shown[place] = 0
+        return tuple(compress(self._entries, shown))
+
+    def _filename(self, place: int) -> str:
+        return self._kept.filename(place) if self._kept is not None else self._entries[place].row.filename
+
+    def _spellings(self, versions: Collection[str]) -> Collection[str]:
+        """All spellings of the releases of some spellings."""
+        if len(self._merged.versions) == len(self.distinct):
+            return versions  # the page lists each release of its files once, so none is spelled twice
+        wanted = {canonical_version(version) for version in versions}
+        return {each for each in self.distinct if canonical_version(each) in wanted}
+
+    def _layers(self) -> Iterable[tuple[IndexName, Columns]]:
+        """The layers with the columns of their files."""
+        if self._kept is not None:
+            return [(self._kept.origin, self._columns)]
+        origins = {entry.origin for entry in self._entries}
+        if len(origins) == 1:
+            return [(origin, self._columns) for origin in origins]
+        return [(each, _columns([entry for entry in self._entries if entry.origin == each])) for each in origins]
+
+
+def _columns(entries: Sequence[PageEntry]) -> Columns:
+    return Columns(
+        lambda: [each.row.fragment for each in entries],
+        lambda: [each.row.version for each in entries],
+    )

@@ -71,6 +71,13 @@ class AdvisoryBookContract:
         assert one.revision == same.revision
         assert len({"", one.revision, other.revision}) == 3
 
+    async def test_a_project_has_a_revision_that_only_its_own_advisories_change(self, tmp_path: Path) -> None:
+        one = await self.made(tmp_path / "a")
+        more = await self.made(tmp_path / "b", {**RECORDS, "MAL-2": osv_record("MAL-2", "other")})
+        assert one.revision_of(_EVIL) == more.revision_of(_EVIL) != ""
+        assert len({"", *(book.revision_of(ProjectName("other")) for book in (one, more))}) == 3
+        assert one.revision_of(ProjectName("sound")) == ""
+
     async def test_the_state_counts_the_records(self, tmp_path: Path) -> None:
         state = (await self.made(tmp_path / "a")).state()
         assert (state.records, state.newest) == (len(RECORDS), _LATER)

@@ -20,6 +20,7 @@ from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Build, PageFilter, Ruling
 from pkgindex_core.protocols.policies import MODES
+from pkgindex_core.rules.filtering import Foretells
 from pkgindex_core.testing.index_cases.values import DEMO, DEV, NOWHERE, OTHER, START
 from pkgindex_core.testing.samples import ODD_FILES, TREE, is_a_sentence, tree_of
 
@@ -130,3 +131,14 @@ class PageFilterContract:
         if not any(cut_offs):
             told = [self.decisions(page_filter, moment=moment) for moment in _MOMENTS]
             assert told[0] == told[1] == told[2]
+
+    def test_what_it_foretells_holds(self) -> None:
+        """A filter may say for how long its cut-off holds (`rules.filtering.Foretells`)."""
+        page_filter = self.make()
+        if not isinstance(page_filter, Foretells):
+            return
+        for moment in _MOMENTS:
+            until = page_filter.until(self.tree, self.start, moment)
+            assert until > moment
+            before = page_filter.cut_off(self.tree, self.start, Timestamp(until - 1))
+            assert before == page_filter.cut_off(self.tree, self.start, moment)

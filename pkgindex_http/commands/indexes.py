@@ -98,7 +98,7 @@ def _names_upstream(options: tuple[str, ...]) -> bool:
 
 
 async def _warn(engine: Any, index: IndexConfig) -> None:
-    """Print a problem of the upstream, if there is one and the engine can ask it."""
+    """Print what is wrong with an index. An upstream is asked if the engine can."""
     problem = await engine.examining.index(index)
     if problem:
         talk(f"warning: {index.name}: {problem}")

@@ -40,13 +40,12 @@ async def decisions(
     index = parse_index_name(index_name) if index_name else None
     name = parse_project_name(project) if project else None
     async with opened(settings) as engine:
+        indexes = (await engine.store.tree()).indexes if name else None
         found, _ = await engine.decisions.listed(
             limit=limit,
-            chosen=lambda each: (
-                (index is None or each.index == index)
-                and (name is None or each.project == name)
-                and (rule is None or each.rule == rule)
-            ),
+            indexes=[index] if index is not None else indexes,
+            project=name,
+            chosen=lambda each: rule is None or each.rule == rule,
         )
     if as_json:
         print_json([decision_document(each) for each in found])

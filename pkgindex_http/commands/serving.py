@@ -201,7 +201,7 @@ async def _prepare(engine: Engine, settings: ServerSettings) -> Path | None:
 
 
 async def _examine(engine: Engine) -> None:
-    """Log the problems of the mirrors' upstreams. A thread loads the HTTP client first, so that no page waits for that.
+    """Log the problems of indexes: of mirrors' upstreams, and of policies without advisories. A thread loads the HTTP client first, so that no page waits for that.
 
     A server without mirrors does not load it: its certificates take 6 MB.
     """

@@ -89,10 +89,14 @@ async def modify(ask: Ask) -> Reply:
 
 
 async def _told(ask: Ask, index: IndexConfig, given: dict[str, Any] | list[Any], *, of_devpi_7: bool) -> Reply:
-    """The changed index. A new upstream is checked, and a problem is the message: with a wrong URL every project would be absent."""
-    problem = ""
+    """The changed index. A new upstream is checked, and policies for advisories. A problem is the message: with a wrong URL every project would be
+    absent, and without advisories every release be harmless.
+    """
+    examining, problem = ask.engine.examining, ""
     if any(str(option).startswith(("mirror_url", "remote_url")) for option in given) and index.mirrored:
-        problem = await ask.engine.examining.index(index)
+        problem = await examining.index(index)
+    elif any(str(option).startswith("policies") for option in given):
+        problem = examining.advisories(index)
     if problem:
         _log.warning("%s: %s", index.name, problem)
         problem = f"warning: {index.name}: {problem}"

@@ -8,7 +8,7 @@ import msgspec
 
 from pkgindex_core.clock import Timestamp, from_rfc3339, to_rfc3339
 from pkgindex_core.errors import Refused
-from pkgindex_core.names import parse_index_name
+from pkgindex_core.names import normalized_or_none, parse_index_name
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.permissions import Action, permits
 from pkgindex_core.rules.policing.exemptions import Exemption
@@ -19,7 +19,7 @@ from pkgindex_http.wire.replies import Reply, json_reply
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Authorization"}
 _MOST: Final = 1000
-_FILTERS: Final = ("project", "rule", "mode", "verdict")
+_FILTERS: Final = ("rule", "mode", "verdict")
 
 
 class _ExemptionForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,14 +40,16 @@ async def decisions(ask: Ask) -> Reply:
     """Decisions about files of indexes that the caller may explain: ?index=, project=, rule=, mode=, verdict=, limit=, after=."""
     named = ask.query("index")
     index = parse_index_name(named) if named else None
+    project = normalized_or_none(said) if (said := ask.query("project")) else None
+    if said and project is None:
+        raise Refused(f"{said[:80]!r} is no name of a project")
     wanted = {name: value for name in _FILTERS if (value := ask.query(name))}
     tree = await ask.engine.store.tree()
 
     def chosen(decision: DecisionRecord) -> bool:
         config = tree.indexes.get(decision.index)
         return (
-            (index is None or decision.index == index)
-            and all(getattr(decision, name) == value for name, value in wanted.items())
+            all(getattr(decision, name) == value for name, value in wanted.items())
             and config is not None
             and permits(ask.principal, Action.EXPLAIN, index=config, project=decision.project).allowed
         )
@@ -55,7 +57,13 @@ async def decisions(ask: Ask) -> Reply:
     limit = ask.query("limit") or "200"
     if not limit.isascii() or not limit.isdigit() or len(limit) > 4 or not 0 < int(limit) <= _MOST:
         raise Refused(f"limit is a number from 1 to {_MOST}")
-    found, after = await ask.engine.decisions.listed(after=ask.query("after") or "", limit=int(limit), chosen=chosen)
+    found, after = await ask.engine.decisions.listed(
+        after=ask.query("after") or "",
+        limit=int(limit),
+        indexes=[index] if index is not None else tree.indexes if project is not None else None,
+        project=project,
+        chosen=chosen,
+    )
     return json_reply({"decisions": [decision_document(each) for each in found], "after": after}, headers=_HEADERS)
 
 

@@ -20,10 +20,16 @@ CHECKED: Final = Meter(
     (),
     "When the feed last said that nothing is newer; 0: never. An alarm on its age finds a feed that fails.",
 )
-METERS: Final = (KNOWN, TAKEN, CHECKED)
+MISSED: Final = Meter(
+    "pkgindex_advisories_missed_indexes",
+    "gauge",
+    (),
+    "Indexes whose policies about advisories let everything through, since none were taken in yet.",
+)
+METERS: Final = (KNOWN, TAKEN, CHECKED, MISSED)
 
 
-def advisory_figures(state: FeedState) -> Sequence[Figures]:
-    """The figures of this state."""
-    values = (state.records, (state.taken or 0) / 1_000_000, (state.checked or 0) / 1_000_000)
+def advisory_figures(state: FeedState, missed: int) -> Sequence[Figures]:
+    """The figures of this state, and of the number of indexes that miss advisories."""
+    values = (state.records, (state.taken or 0) / 1_000_000, (state.checked or 0) / 1_000_000, missed)
     return [Figures(meter, {(): float(value)}) for meter, value in zip(METERS, values, strict=True)]

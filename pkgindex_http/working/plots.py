@@ -59,8 +59,7 @@ async def of_index(ask: Ask) -> Reply:
 async def of_project(ask: Ask) -> Reply:
     """The plots of a project."""
     config = await ask.engine.indexes.config(ask.index)
-    resolution = await ask.engine.store.standings(ask.project, [ask.index])
-    if not resolution[0].holds:
+    if not await ask.engine.browsing.has(ask.index, ask.project, principal=ask.principal):
         raise Missing("project", ask.project)
     days = await ask.engine.activity.days(ask.index, ask.project)
     plots = [_downloads(ask, config, days)]

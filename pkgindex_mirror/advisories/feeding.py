@@ -14,8 +14,11 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.engines.advisories.book import FeedCheck, book_path, note_check, noted_check
@@ -79,7 +82,7 @@ class AdvisoryFeed:
             else:
                 after = await self._looked_at(before)
             note_check(self._data, after)
-            return after.validators != before.validators
+            return after.digest != before.digest or after.validators != before.validators
         finally:
             os.close(lock)
 
@@ -103,50 +106,60 @@ class AdvisoryFeed:
 
     async def _asked(self, before: FeedCheck) -> FeedCheck:
         """A feed at a URL: one conditional request."""
-        import aiohttp  # no other part of the plugin needs it at the start
-
-        entity_tag, modified = before.validators
-        headers = {"User-Agent": "pkgindex", "Accept": "application/zip, */*;q=0.1"}
-        headers |= {"If-None-Match": entity_tag} if entity_tag else {}
-        headers |= {"If-Modified-Since": modified} if modified else {}
-        told = urls.shown(self._settings.feed)
-        tls: ssl.SSLContext | bool = True
-        if self._settings.ca_file:
-            tls = ssl.create_default_context(cafile=self._settings.ca_file)
-        timeout = aiohttp.ClientTimeout(total=self._settings.deadline, sock_connect=10, sock_read=60)
         new = book_path(self._data).with_name("feed.zip")
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout, trust_env=not self._settings.proxy) as session,
-                session.get(
-                    self._settings.feed, headers=headers, ssl=tls, proxy=self._settings.proxy or None
-                ) as answer,
-            ):
-                if answer.status == 304 and before.validators != ("", ""):
-                    return FeedCheck(feed=before.feed, validators=before.validators, at=self._clock.now())
-                if answer.status != 200:
-                    raise Unavailable(f"the feed {told} answered {answer.status}", hint=_FAILURES)
-                await self._fetched(answer, new, told)
-            await self._take_in(new)
-            validators = (answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
-            return FeedCheck(feed=before.feed, validators=validators, at=self._clock.now())
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            why = str(error) or type(error).__name__
-            raise Unavailable(f"the feed {told} cannot be read: {why}", hint=_FAILURES) from error
+            after = await fetch(self._settings, before, new)
+            if after is not None and after.digest != before.digest:
+                await self._take_in(new)
+            return replace(after or before, at=self._clock.now())
         finally:
             new.unlink(missing_ok=True)
 
-    async def _fetched(self, answer: aiohttp.ClientResponse, target: Path, told: str) -> None:
-        size = 0
-        with target.open("wb") as out:
-            async for piece in answer.content.iter_chunked(_PIECE):
-                size += len(piece)
-                if size > self._settings.limit:
-                    raise Unavailable(f"the feed {told} has more than {self._settings.limit} bytes", hint=_FAILURES)
-                await asyncio.to_thread(out.write, piece)
-
     async def _take_in(self, feed: Path) -> None:
         await take_in(feed, data=self._data, label=urls.shown(self._settings.feed), now=self._clock.now())
+
+
+async def fetch(settings: FeedSettings, before: FeedCheck, target: Path) -> FeedCheck | None:
+    """Ask a feed at a URL, and write what it sends to a file; None if nothing is newer than `before`. Raises `Unavailable`."""
+    import aiohttp  # no other part of the plugin needs it at the start
+
+    entity_tag, modified = before.validators
+    headers = {"User-Agent": "pkgindex", "Accept": "application/zip, */*;q=0.1"}
+    headers |= {"If-None-Match": entity_tag} if entity_tag else {}
+    headers |= {"If-Modified-Since": modified} if modified else {}
+    told = urls.shown(settings.feed)
+    tls: ssl.SSLContext | bool = True
+    if settings.ca_file:
+        tls = ssl.create_default_context(cafile=settings.ca_file)
+    timeout = aiohttp.ClientTimeout(total=settings.deadline, sock_connect=10, sock_read=60)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=not settings.proxy) as session,
+            session.get(settings.feed, headers=headers, ssl=tls, proxy=settings.proxy or None) as answer,
+        ):
+            if answer.status == 304 and before.validators != ("", ""):
+                return None
+            if answer.status != 200:
+                raise Unavailable(f"the feed {told} answered {answer.status}", hint=_FAILURES)
+            digest = await _written(answer, target, settings.limit, told)
+            validators = (answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
+            return FeedCheck(feed=settings.feed, validators=validators, digest=digest)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        why = str(error) or type(error).__name__
+        raise Unavailable(f"the feed {told} cannot be read: {why}", hint=_FAILURES) from error
+
+
+async def _written(answer: aiohttp.ClientResponse, target: Path, limit: int, told: str) -> str:
+    """Write the body to a file, and return its digest."""
+    size, digest = 0, blake2b(digest_size=16)
+    with target.open("wb") as out:
+        async for piece in answer.content.iter_chunked(_PIECE):
+            size += len(piece)
+            if size > limit:
+                raise Unavailable(f"the feed {told} has more than {limit} bytes", hint=_FAILURES)
+            digest.update(piece)
+            await asyncio.to_thread(out.write, piece)
+    return digest.hexdigest()
 
 
 def _validators(place: Path) -> tuple[str, str]:

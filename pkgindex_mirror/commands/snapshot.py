@@ -33,13 +33,34 @@ def snapshot() -> None:
 )
 @click.option("--if-changed", is_flag=True, help="Keep the newest snapshot instead, if all is still as it was.")
 @click.option("--keep", type=click.IntRange(1), metavar="K", help="Drop the oldest snapshots beyond K afterwards.")
+@click.option(
+    "--advisories",
+    default="",
+    metavar="FEED",
+    help="Put a feed of advisories (a zip file of OSV records, or its URL) into the tree first, for bundles.",
+)
 @json_option
 @reporting
 def create(
-    *, place: Path | IndexPlace, name: str, serial: int | None, if_changed: bool, keep: int | None, as_json: bool
+    *,
+    place: Path | IndexPlace,
+    name: str,
+    serial: int | None,
+    if_changed: bool,
+    keep: int | None,
+    advisories: str,
+    as_json: bool,
 ) -> None:
     """Take a snapshot of the tree or index as it is now."""
+    if advisories and not isinstance(place, Path):
+        raise click.UsageError("--advisories puts a feed into a tree: name one with --root")
     with _working(place, "take") as worked:
+        if isinstance(place, Path) and advisories:
+            import asyncio
+
+            from pkgindex_mirror.advisories.carrying import carry_feed
+
+            asyncio.run(carry_feed(advisories, place))
         before = worked.numbers()[-1:]
         head = worked.take(name, serial=serial)
         if if_changed and before and next(worked.changes(before[0], head.number), None) is None:

@@ -1,7 +1,7 @@
 """Walks a tree of files in the order in which snapshots list them.
 
-Of a mirror's tree, which has a directory `web`, that directory is walked, and the files with which bandersnatch goes on. Of another tree all is
-walked. Names that begin with a dot belong to programs: locks, what is being written, what is kept beside the tree.
+Of a mirror's tree, which has a directory `web`, that directory is walked, the advisories that are carried with it, and the files with which
+bandersnatch goes on. Of another tree all is walked. Names that begin with a dot belong to programs: locks, what is being written, what is kept beside the tree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Struct
 from pkgindex_core.errors import Conflict, Refused
 from pkgindex_mirror.bundles.apply_bundle import path_problem
 
-_OF_MIRRORS: Final = ("generation", "status", "web")
+_OF_MIRRORS: Final = ("advisories", "generation", "status", "web")
 
 
 class WalkedFile(Struct, frozen=True, gc=False):

@@ -213,6 +213,17 @@ def devpi_commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bin"
 
 
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of one environment with pip-audit and poetry, from the package registry."""
+    place = tmp_path_factory.mktemp("tools") / "environment"
+    subprocess.run([executable("uv"), "venv", "--quiet", "--python", sys.executable, place], check=True)
+    words = ["pip-audit==2.10.1", "poetry==2.5.1"]
+    # The machine's own configuration says where the registry is.
+    subprocess.run([executable("uv"), "pip", "install", "--quiet", "--python", place, *words], check=True)
+    return place / "bin"
+
+
 @pytest.fixture
 async def devpi_url(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator[str]:
     """A fresh server that begins as devpi's does: root has no password, everybody may make users.

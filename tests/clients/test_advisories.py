@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-import subprocess
+import ssl
 import sys
-import venv
 from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
 from tests.clients.conftest import ServerProcess
 from tests.clients.running import executable, run
+from tests.leading_proxy import ending_tls, leading_to
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -91,17 +92,24 @@ async def test_uv_sync_stops_at_malware(server: ServerProcess, project: Path, tm
     assert "MAL-2026-1" in said
 
 
-async def test_pip_audit_asks_the_index(server: ServerProcess, project: Path, tmp_path: Path) -> None:
-    place = tmp_path / "audit"
-    venv.create(place, with_pip=True)
-    # The machine's own configuration says where the registry is.
-    words = [place / "bin/python", "-m", "pip", "install", "--quiet", "pip-audit==2.10.1"]
-    await asyncio.to_thread(subprocess.run, words, check=True)
+@pytest.mark.parametrize("service", ["osv", "pypi"])
+async def test_pip_audit_asks_the_index(
+    server: ServerProcess, project: Path, tmp_path: Path, tools: Path, service: str
+) -> None:
+    """`-s pypi` asks PyPI's JSON documents, and no other host can be named."""
     (project / "requirements.txt").write_text("idna==3.10\nsix==1.17.0\n")
-    ran = await run(
-        place / "bin/pip-audit", "--no-deps", "--disable-pip", "-r", project / "requirements.txt", "--progress-spinner", "off",
-        "--vulnerability-service", "osv", "--osv-url", f"{server.url}/+osv/v1/query", "--format", "json", "--cache-dir", place / "cache",
-    )  # fmt: skip
+    words = [
+        tools / "pip-audit", "--no-deps", "--disable-pip", "-r", project / "requirements.txt", "--progress-spinner", "off",
+        "--vulnerability-service", service, "--osv-url", f"{server.url}/+osv/v1/query", "--format", "json", "--cache-dir", tmp_path / "cache",
+    ]  # fmt: skip
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("pypi.org").configure_cert(context)
+    port = int(server.url.rpartition(":")[2])
+    async with ending_tls(context, port) as secured, leading_to(secured) as proxy:
+        trust = {"HTTPS_PROXY": proxy, "REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem")}
+        ran = await run(*words, env=trust if service == "pypi" else {})
     assert ran.status == 1, ran.output
     found = json.loads(ran.output[ran.output.index("{") : ran.output.rindex("}") + 1])["dependencies"]
     named = {each["name"]: [(one["id"], one["fix_versions"]) for one in each["vulns"]] for each in found}

@@ -74,3 +74,39 @@ async def test_a_lock_file_from_before_a_block_is_no_way_around_it(mirrored: Sta
         for ran in (await sync(project), await install(project, tmp_path / "exempt")):
             assert ran.status == 0, ran.output
         assert list((tmp_path / "exempt").glob("demo-2.0.dist-info"))
+
+
+async def test_a_lock_of_poetry_from_before_a_block_is_no_way_around_it(
+    mirrored: Start, tmp_path: Path, tools: Path
+) -> None:
+    """Its lock has names of files and digests. It takes them from the page of today."""
+    async with mirrored() as world:
+        project = tmp_path / "project"
+        project.mkdir()
+        (project / "pyproject.toml").write_text(
+            '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["demo==1.0"]\n'
+            "[tool.poetry]\npackage-mode = false\n"
+            f'[[tool.poetry.source]]\nname = "index"\nurl = "{world.served.url}/root/dev/+simple/"\npriority = "primary"\n'
+        )
+
+        async def poetry(*words: str) -> Ran:
+            settings = {
+                "POETRY_CACHE_DIR": str(tmp_path / "cache"),
+                "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+                "POETRY_VIRTUALENVS_OPTIONS_NO_PIP": "true",
+                "POETRY_KEYRING_ENABLED": "false",
+            }
+            return await run(tools / "poetry", *words, "--no-interaction", cwd=project, env=settings)
+
+        locked = await poetry("lock")
+        assert locked.status == 0, locked.output
+        await set_policies(world, "quarantine stolen for demo==1.0")
+        held = await poetry("sync")
+        assert held.status != 0
+        assert "demo" in held.output, held.output
+        await world.served.engine.exempting.exempt(
+            MIRROR, "pkg:pypi/demo@1.0", reason="looked at", principal=Principal(name="root")
+        )
+        installed = await poetry("sync")
+        assert installed.status == 0, installed.output
+        assert list((project / ".venv").rglob("demo-1.0.dist-info"))

@@ -108,6 +108,14 @@ async def test_a_mirror_counts_what_was_here_already(mirrored: MirroredStart) ->
         assert "The upstream last answered: 2" in page.text
 
 
+async def test_a_name_that_a_policy_hides_has_no_plots(mirrored: MirroredStart) -> None:
+    async with mirrored() as world:
+        assert (await world.page())[0].status == 200
+        assert await fetch(world.served, "/root/pypi/+plots/demo") == 200
+        await world.change(policies=["private for demo"])
+        assert await fetch(world.served, "/root/pypi/+plots/demo") == 404
+
+
 async def test_a_plot_has_its_numbers_as_text(serve: Serve, wheel: BuiltFile) -> None:
     """The drawing has a name, and a table beside it has the numbers; without colour the series differ in shape."""
     async with serve() as served:

@@ -210,6 +210,44 @@ async def test_malware_is_hidden_when_a_feed_names_it_and_shown_when_it_is_withd
         assert await status(world.served, path(OLD)) == 200
 
 
+async def test_policies_without_advisories_are_told(serve: Serve, tmp_path: Path) -> None:
+    """By the answer that makes them, in the log at the start, and by a number for an alarm."""
+    meter = "pkgindex_advisories_missed_indexes"
+    async with serve() as served:
+        said, told = await answer(served, "PATCH", "/root/dev", json=["policies+=malware"], headers=basic("root"))
+        assert said == 200
+        assert "no advisories were taken in yet, so malware lets everything through" in told["message"]
+        assert list(await served.engine.examining.all()) == ["root/dev"]
+        async with served.get("/+metrics", headers=basic("root")) as metrics:
+            assert f"{meter} 1\n" in await metrics.text()
+        take_in(tmp_path / "data", record("MAL-1"))
+        look(served)
+        _, told = await answer(served, "PATCH", "/root/dev", json=["policies+=vulnerabilities"], headers=basic("root"))
+        assert "message" not in told
+        assert await served.engine.examining.all() == {}
+        async with served.get("/+metrics", headers=basic("root")) as metrics:
+            assert f"{meter} 0\n" in await metrics.text()
+
+
+async def test_a_new_book_changes_the_pages_of_the_projects_that_it_is_about(mirrored: Start, tmp_path: Path) -> None:
+    """And no other: a feed changes many times a day."""
+    urls = ("/root/pypi/+simple/demo/", path(NEW), "/pypi/demo/1.0/json")
+    async with mirrored() as world:
+        await world_with(world, "malware", "vulnerabilities")
+        take_in(tmp_path / "data", record("GHSA-1", "other"))
+        look(world.served)
+        before = [(await world.get(url))[0].headers["ETag"] for url in urls]
+        take_in(tmp_path / "data", record("GHSA-2", "another"))
+        look(world.served)
+        assert [(await world.get(url))[0].headers["ETag"] for url in urls] == before
+        take_in(tmp_path / "data", record("GHSA-3"))
+        look(world.served)
+        after = [(await world.get(url))[0] for url in urls]
+        assert after[0].headers["ETag"] != before[0]
+        assert "GHSA-3" in after[0].headers["X-PkgIndex-Warning"]
+        assert after[2].headers["ETag"] != before[2]
+
+
 @pytest.mark.parametrize(
     ("policy", "severity", "hidden"),
     [

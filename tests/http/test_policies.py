@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from pkgindex_core.changes import PutIndex
 from pkgindex_core.clock import Timestamp, to_rfc3339
 from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols.notes import Note
 from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
@@ -175,7 +178,21 @@ async def test_a_decision_is_recorded_once_and_anew_when_the_verdict_changes(mir
             assert place.split()[3] in rules
         verdicts = [(each["rule"], each["verdict"]) for each in [*first["decisions"], *rest["decisions"]]]
         assert sorted(verdicts) == [("cooldown", "wait"), ("deprecated", "observe"), ("quarantine", "hide")]
-        for query in ("rule=quarantine", "verdict=hide", "project=demo&mode=block&verdict=hide"):
+        read = 0
+
+        async def counted(kind: str, *, after: str = "") -> AsyncIterator[Sequence[Note]]:
+            nonlocal read
+            async for batch in notes(kind, after=after):
+                for note in batch:
+                    read += 1
+                    yield [note]
+
+        notes, decisions._notes = decisions._notes.notes, SimpleNamespace(notes=counted)
+        for query in ("index=root/dev", "index=root/dev&project=demo", "project=other"):
+            async with world.served.get(f"/+decisions?{query}") as answer:
+                assert (await answer.json())["decisions"] == []
+        assert read == 3, "none but the one behind those that are asked for"
+        for query in ("rule=quarantine", "verdict=hide", "project=Demo&mode=block&verdict=hide"):
             async with world.served.get(f"/+decisions?{query}") as answer:
                 assert [each["rule"] for each in (await answer.json())["decisions"]] == ["quarantine"]
         assert await status(world.served, "/+decisions?limit=0") == 400

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pkgindex_http.listening.sockets import bound
 from pkgindex_http.server import Server
 from tests.clients.running import executable, run
 from tests.http.conftest import HOSTED, Serve, Served
+from tests.leading_proxy import leading_to
 from tests.oidc_issuer import oidc_issuer
 
 LINE = "demo github:octo/demo//release.yml#pypi"
@@ -69,38 +70,30 @@ async def test_uv_publishes(serve: Serve, wheel: Path, tmp_path: Path, authority
 
 
 async def test_twine_publishes(serve: Serve, wheel: Path, tmp_path: Path, authority: trustme.CA) -> None:
-    """twine 7 asks by itself only at PyPI. Its own exchange is called for another URL here, and `twine upload` uses the token."""
-    exchange = (
-        "import sys; from twine.auth import CredentialInput, Resolver;"
-        "print(Resolver({'repository': sys.argv[1]}, CredentialInput()).make_trusted_publishing_token())"
-    )
+    """twine 7 asks for trusted publishing at PyPI's host only, so a proxy leads it from there to this server."""
     async with oidc_issuer() as issuer:
         issuers: dict[str, Any] = {"github": {"url": issuer.url, "shape": "github"}}
         async with serve(issuers=issuers) as served:
             await served.index(HOSTED, volatile=False, options={OPTION: [LINE]})
-            port = await listening(served.server, authority)
-            url = f"https://localhost:{port}/legacy/"
-            environment = {**issuer.environment, "REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem")}
-            got = await run(sys.executable, "-c", exchange, url, env=environment)
-            assert got.status == 0, got.output
-            token = got.output.split()[-1]
-            words = ("upload", "--non-interactive", "--repository-url", url, wheel)
-            secret = {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": token}
-            done = await run(executable("twine"), *words, env={**environment, **secret})
-            assert done.status == 0, done.output
-            assert "github:octo/demo//release.yml#pypi refs/tags/v1.0" in await author(served)
-            # Another repository: twine prints the code and the description.
-            issuer.claims["repository_id"] = "999"
-            refused = await run(sys.executable, "-c", exchange, url, env=environment)
+            port = await listening(served.server, authority, "upload.pypi.org")
+            async with leading_to(port) as proxy:
+                trust = {"REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem"), "HTTPS_PROXY": proxy}
+                words = ("upload", "--non-interactive", "--config-file", os.devnull, wheel)
+                done = await run(executable("twine"), *words, env={**issuer.environment, **trust})
+                assert done.status == 0, done.output
+                assert "github:octo/demo//release.yml#pypi refs/tags/v1.0" in await author(served)
+                # Another repository: twine prints the code and the description.
+                issuer.claims["repository_id"] = "999"
+                refused = await run(executable("twine"), *words, env={**issuer.environment, **trust})
             assert refused.status != 0
             assert "`invalid-publisher`" in refused.output
             assert "repository_id: expected 1296269, found 999" in refused.output
 
 
-async def listening(server: Server, authority: trustme.CA) -> int:
-    """Let the server listen at another port, with TLS."""
+async def listening(server: Server, authority: trustme.CA, name: str = "localhost") -> int:
+    """Let the server listen at another port, with TLS under a name."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(tls)
+    authority.issue_cert(name).configure_cert(tls)
     sockets = bound("localhost", 0)
     await server.listen(sockets, tls=tls)
     return int(sockets[0].getsockname()[1])

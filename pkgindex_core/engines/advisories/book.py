@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,8 @@ class FeedCheck(Struct, frozen=True, kw_only=True):
     feed: str = ""
     validators: tuple[str, str] = ("", "")
     """ETag and Last-Modified; of a local feed its time and its size."""
+    digest: str = ""
+    """BLAKE2b of the bytes that a feed at a URL sent, which are compared if it sends no validators."""
     at: Timestamp = Timestamp(0)
 
 
@@ -63,18 +66,20 @@ class _OpenBook:
 
     def __init__(self, book: Book | EmptyBook) -> None:
         self.book = book
-        self._about: dict[ProjectName, Sequence[Advisory]] = {}
+        self._about: dict[ProjectName, tuple[Sequence[Advisory], str]] = {}
         self._weight = 0
 
-    def about(self, project: ProjectName) -> Sequence[Advisory]:
-        found = self._about.get(project)
-        if found is None:
+    def about(self, project: ProjectName) -> tuple[Sequence[Advisory], str]:
+        """The advisories that name a project, and their digest."""
+        known = self._about.get(project)
+        if known is None:
             found = self.book.about(project)
+            known = found, blake2b(msgspec.msgpack.encode(found), digest_size=12).hexdigest() if found else ""
             self._weight += 1 + len(found)
             if self._weight > _KEPT:
                 self._about, self._weight = {}, 1 + len(found)
-            self._about[project] = found
-        return found
+            self._about[project] = known
+        return known
 
 
 class FiledBook:
@@ -96,7 +101,10 @@ class FiledBook:
         return self._now().book.revision
 
     def about(self, project: ProjectName) -> Sequence[Advisory]:
-        return self._now().about(project)
+        return self._now().about(project)[0]
+
+    def revision_of(self, project: ProjectName) -> str:
+        return self._now().about(project)[1]
 
     def record(self, identifier: str) -> bytes | None:
         return self._now().book.record(identifier)

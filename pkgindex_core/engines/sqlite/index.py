@@ -160,8 +160,11 @@ class SqliteIndex(SqliteNotes):
     ) -> tuple[ProjectName, Attachment] | None:
         return self._readers.here(partial(queries.find_attachment, index=index, filename=filename, at=serial_of(at)))
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        return await self._readers.in_thread(partial(queries.projects, index=index, at=serial_of(at)))
+    async def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[ProjectRow]:
+        read = partial(queries.projects, index=index, at=serial_of(at), after=after, limit=limit)
+        return await self._readers.in_thread(read)
 
     async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
         return self._readers.here(partial(queries.stored_bytes, index=index, project=project))

@@ -7,7 +7,7 @@ A withdrawn advisory decides nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -55,6 +55,10 @@ def parse_threshold(text: str) -> Threshold:
 class AdvisoryFilter(ContentFilter):
     """Releases that advisories are about."""
 
+    by_version = True
+    of_malware: ClassVar[bool]
+    """Whether the rule is about advisories of malware, or about all others."""
+
     def __init__(self, server: ServerPolicies, book: AdvisoryBook = NO_ADVISORIES) -> None:
         super().__init__(server)
         self._book = book
@@ -66,19 +70,23 @@ class AdvisoryFilter(ContentFilter):
     def fingerprint(self) -> str:
         return f"{super().fingerprint} {self._book.revision}"
 
-    def concerns(self, value: Any, advisory: Advisory, project: ProjectName) -> bool:
-        """Whether the rule is about such advisories."""
-        raise NotImplementedError
+    @property
+    def revision(self) -> str | None:
+        return self._book.revision
 
-    def suspects(
-        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
-    ) -> Collection[int] | None:
+    def fingerprint_of(self, project: ProjectName) -> str:
+        """A new book changes only the pages of projects whose advisories it changes."""
+        return f"{super().fingerprint_of(project)} {self._book.revision_of(project)}"
+
+    def concerns(self, value: Any, advisory: Advisory, project: ProjectName) -> bool:
+        """Whether a line with this value is about an advisory of the rule."""
+        return True
+
+    def suspects(self, origin: IndexName, columns: Columns, build: Build) -> Collection[str] | None:
         known = self._known(origin, build)
         if not known or not self._of(build.tree).candidates(origin, build.project):
             return ()
-        versions = spelled()
-        affected = {version for version in {*versions} if known.about(version)}
-        return [at for at, version in enumerate(versions) if version in affected]
+        return [*filter(known.about, columns.distinct)]
 
     def _found(self, value: Any, origin: IndexName, file: File, build: Build) -> list[Advisory]:
         """The advisories about a file, the most severe first."""
@@ -95,7 +103,8 @@ class AdvisoryFilter(ContentFilter):
             own = () if config is None else own_advisories(config).get(build.project, ())
             if len(self._compared) >= _KEPT:
                 self._compared.clear()
-            known = self._compared[origin, build.project] = (told, config, Affecting((*told, *own), build.project))
+            ours = [each for each in (*told, *own) if each.is_malware is self.of_malware]
+            known = self._compared[origin, build.project] = (told, config, Affecting(ours, build.project))
         return known[2]
 
 
@@ -103,9 +112,7 @@ class MalwareFilter(AdvisoryFilter):
     """Hides releases that are malicious."""
 
     rule = "malware"
-
-    def concerns(self, value: Any, advisory: Advisory, project: ProjectName) -> bool:
-        return advisory.is_malware
+    of_malware = True
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         return _held(self._found(value, origin, file, build), lambda each: f"{each.id}: {each.summary or 'malicious'}")
@@ -115,16 +122,12 @@ class VulnerabilitiesFilter(AdvisoryFilter):
     """Warns of releases with known vulnerabilities, or hides them."""
 
     rule = "vulnerabilities"
+    of_malware = False
 
     def concerns(self, value: Any, advisory: Advisory, project: ProjectName) -> bool:
         return (
-            not advisory.is_malware
-            and (
-                advisory.severity == "unknown"
-                or SEVERITIES.index(advisory.severity) >= SEVERITIES.index(value.severity)
-            )
-            and (not value.only_fixed or bool(fixed_in(advisory, project)))
-        )
+            advisory.severity == "unknown" or SEVERITIES.index(advisory.severity) >= SEVERITIES.index(value.severity)
+        ) and (not value.only_fixed or bool(fixed_in(advisory, project)))
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         def told(each: Advisory) -> str:

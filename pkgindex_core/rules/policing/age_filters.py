@@ -19,7 +19,7 @@ class CooldownFilter(PolicyFilter):
     """Lets releases wait until they are old enough. In views of the past they are as old as they were then."""
 
     rule = COOLDOWN
-    by_release = True
+    by_release = by_version = True
 
     def grain(self, value: Any) -> int:
         return int(value.grain) if value.seconds else 0
@@ -35,7 +35,7 @@ class NothingAfterFilter(PolicyFilter):
     """Hides releases that have files from after an instant."""
 
     rule = NOTHING_AFTER
-    by_release = True
+    by_release = by_version = True
 
     def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
         return _published_from(columns, value)

@@ -67,6 +67,7 @@ class QuarantineFilter(ContentFilter):
     """Hides releases that an operator set aside."""
 
     rule = "quarantine"
+    by_version = True
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         return Held(f"{_release(file, build)} is quarantined{_because(value)}")
@@ -76,6 +77,7 @@ class DeprecatedFilter(PolicyFilter):
     """Warns of releases."""
 
     rule = "deprecated"
+    by_version = True
 
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         return Held(f"{_release(file, build)} is deprecated{_because(value)}")

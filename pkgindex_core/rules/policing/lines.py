@@ -186,6 +186,12 @@ def lines_of(config: IndexConfig) -> tuple[str, ...]:
     return tuple(config.options.get(OPTION, ())) if config.options else ()
 
 
+def asking_book(config: IndexConfig, server: ServerPolicies) -> tuple[str, ...]:
+    """The rules of an index that decide by the book of advisories."""
+    lines = (*parsed_lines(server.of(config)), *parsed_lines(lines_of(config)))
+    return tuple(sorted({line.rule for line in lines if not line.off and KINDS[line.rule].reads_book}))
+
+
 def by_first_seen(config: IndexConfig) -> bool:
     """Whether a cooldown of the index counts the time of first seeing for all files."""
     lines = lines_of(config)

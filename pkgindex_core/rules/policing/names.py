@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ class PrivateFilter(PolicyFilter):
     """Names that no upstream is asked for. On a hosted index the rule has no effect."""
 
     rule = "private"
+    by_version = True
 
     def decides_project(self, value: Any, origin: IndexName, project: ProjectName, tree: Tree) -> Held | None:
         config = tree.indexes.get(origin)
@@ -35,6 +36,7 @@ class ReservedFilter(PolicyFilter):
     """Names that belong to a hosted index. In pages of that index and of those that inherit it, no mirror gives them."""
 
     rule = RESERVED
+    by_version = True
 
     def withheld(self, tree: Tree, start: IndexName, origin: IndexName, project: ProjectName) -> Ruling | None:
         config = tree.indexes.get(origin)
@@ -49,9 +51,7 @@ class ReservedFilter(PolicyFilter):
                     return Ruling(rule=self.rule, reason=f"the name belongs to {owner}", mode=line.mode)
         return None
 
-    def suspects(
-        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
-    ) -> Collection[int] | None:
+    def suspects(self, origin: IndexName, columns: Columns, build: Build) -> Collection[str] | None:
         return () if self.withheld(build.tree, build.start, origin, build.project) is None else None
 
     def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:

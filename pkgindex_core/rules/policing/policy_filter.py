@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from msgspec import Struct
 
@@ -35,6 +35,7 @@ from pkgindex_core.rules.policing.lines import (
 from pkgindex_core.rules.policing.uploads import PolicedUpload
 
 _KEPT = 4096
+END_OF_TIME: Final = Timestamp(1 << 62)
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -133,6 +134,7 @@ class PolicyFilter:
 
     rule: ClassVar[str]
     by_release: ClassVar[bool] = False
+    by_version: ClassVar[bool] = False
     every_line: ClassVar[bool] = False
     """Whether all lines that cover a file count, and not only the most specific."""
 
@@ -162,6 +164,22 @@ class PolicyFilter:
         """Microseconds to which the time is rounded down for a line; 0 if the rule does not look at it."""
         return 0
 
+    @property
+    def revision(self) -> str | None:
+        """Changes whenever the fingerprint of a project could; None: none ever changes."""
+        return None
+
+    def fingerprint_of(self, project: ProjectName) -> str:
+        """The same for one project."""
+        return self._fingerprint
+
+    def until(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
+        """The first instant after `moment` at which the cut-off may be another one."""
+        times = self._of(tree).times(start, self.grain)
+        next_grain = [moment - moment % times.grain + times.grain] if times.grain else []
+        expired = bisect_right(times.expiries, moment)
+        return Timestamp(min([*next_grain, *times.expiries[expired : expired + 1]], default=END_OF_TIME))
+
     def cut_off(self, tree: Tree, start: IndexName, moment: Timestamp) -> Timestamp:
         times = self._of(tree).times(start, self.grain)
         rounded = moment - moment % times.grain if times.grain else 0
@@ -185,11 +203,9 @@ class PolicyFilter:
         """The places of files on which the value of a line lets the rule decide something; None: it may hold all files."""
         return None
 
-    def suspects(
-        self, origin: IndexName, columns: Columns, spelled: Callable[[], Sequence[str]], build: Build
-    ) -> Collection[int] | None:
-        """The places of files on which this filter may rule; None: on any (`rules.glancing`)."""
-        found: set[int] = set()
+    def suspects(self, origin: IndexName, columns: Columns, build: Build) -> Collection[str] | None:
+        """The versions on whose files this filter may rule; None: on any (`rules.glancing`)."""
+        found: set[str] = set()
         for _, covering in self._of(build.tree).candidates(origin, build.project):
             for line in covering.lines:
                 if line.off:
@@ -198,9 +214,10 @@ class PolicyFilter:
                 if places is None:
                     if not line.targets[0].versions:
                         return None
-                    covered = {version for version in {*spelled()} if line.targets[0].covers_version(version)}
-                    places = [at for at, version in enumerate(spelled()) if version in covered]
-                found.update(places)
+                    found.update(filter(line.targets[0].covers_version, columns.distinct))
+                elif places:
+                    versions = columns.versions
+                    found.update(versions[place] for place in places)
         return found
 
     def judge(self, origin: IndexName, file: File, build: Build) -> Ruling | None:
@@ -255,6 +272,8 @@ def _ruling(rule: str, line: PolicyLine, held: Held) -> Ruling:
 
 def _strictest(rulings: list[Ruling]) -> Ruling | None:
     """The ruling with the strictest mode; of equal ones one that hides before one that waits, and a later time before an earlier."""
+    if len(rulings) == 1:
+        return rulings[0]
     return max(
         rulings,
         key=lambda each: (MODES.index(each.mode), each.until is None, each.until or 0),

@@ -102,7 +102,7 @@ class CatalogueEntries:
 def newest_of(page: Page) -> tuple[str, list[File]]:
     """The version that represents a page, and its files; pure. Only the files of few versions are decoded."""
     rows = page.rows
-    spelled = rows.spelled() if isinstance(rows, KeptRows) else [row.version for row in rows]
+    spelled = rows.columns().versions if isinstance(rows, KeptRows) else [row.version for row in rows]
     bodies = () if isinstance(rows, KeptRows) else [row.body for row in rows]
     places: dict[str, list[int]] = {}
     for place, version in enumerate(spelled):

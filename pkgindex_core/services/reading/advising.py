@@ -7,14 +7,14 @@ A server that never took a feed in does not know, and says so: an empty answer w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.formats.advisories import Affecting
-from pkgindex_core.models import IndexConfig
+from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Principal, Trees
 from pkgindex_core.protocols.advisories import Advisory, AdvisoryBook
@@ -31,12 +31,24 @@ class PackageQuestion(Struct, frozen=True):
     version: str = ""
 
 
+class _Own(Struct, frozen=True):
+    """The advisories of an index."""
+
+    config: IndexConfig
+    by_project: Mapping[ProjectName, Sequence[Advisory]]
+    records: Mapping[str, bytes]
+    """Encoded, by identifier."""
+
+
 class Advising:
     """Answers from advisories."""
 
     def __init__(self, *, store: Trees, book: AdvisoryBook) -> None:
         self._store = store
         self._book = book
+        self._tree: Tree | None = None
+        self._own: Sequence[_Own] = ()
+        """The advisories of the indexes of the latest tree."""
 
     async def about(self, questions: Sequence[PackageQuestion], *, principal: Principal) -> list[list[Advisory]]:
         """The advisories about each package that hold, in the order of their identifiers. Raises `Unavailable` if nothing was taken in."""
@@ -45,9 +57,7 @@ class Advising:
     async def records(self, question: PackageQuestion, *, principal: Principal) -> list[bytes]:
         """The records of the same advisories about one package."""
         (found,) = await self._found([question], principal)
-        records = (
-            self._book.record(each.id) if config is None else _own_record(config, each.id) for each, config in found
-        )
+        records = (self._book.record(each.id) if own is None else own.records.get(each.id) for each, own in found)
         return [record for record in records if record is not None]
 
     async def record(self, identifier: str, *, principal: Principal) -> bytes | None:
@@ -57,21 +67,21 @@ class Advising:
         found = self._book.record(identifier)
         if found is not None:
             return found
-        own = [each for config in readable for each in own_records(config) if each["id"] == identifier]
-        return msgspec.json.encode(min(own, key=lambda each: bool(each.get("withdrawn")))) if own else None
+        own = [each.records[identifier] for each in readable if identifier in each.records]
+        return min(own, key=lambda each: bool(msgspec.json.decode(each).get("withdrawn"))) if own else None
 
     async def _found(
         self, questions: Sequence[PackageQuestion], principal: Principal
-    ) -> list[list[tuple[Advisory, IndexConfig | None]]]:
-        """The advisories about each package that hold, each with the index that it is from; None: it is from the book."""
-        own = [(config, own_advisories(config)) for config in await self._readable(principal)]
+    ) -> list[list[tuple[Advisory, _Own | None]]]:
+        """The advisories about each package that hold, each with those of the index that it is from; None: it is from the book."""
+        own = await self._readable(principal)
         self._require_some(bool(own))
-        answers: list[list[tuple[Advisory, IndexConfig | None]]] = []
+        answers: list[list[tuple[Advisory, _Own | None]]] = []
         for each in questions:
-            found: dict[str, tuple[Advisory, IndexConfig | None]] = {}
-            sources: list[tuple[IndexConfig | None, Sequence[Advisory]]] = [
+            found: dict[str, tuple[Advisory, _Own | None]] = {}
+            sources: list[tuple[_Own | None, Sequence[Advisory]]] = [
                 (None, self._book.about(each.project)),
-                *((index, said.get(each.project, ())) for index, said in own),
+                *((index, index.by_project.get(each.project, ())) for index in own),
             ]
             for source, advisories in sources:
                 for advisory in _that_hold(advisories, each):
@@ -79,13 +89,11 @@ class Advising:
             answers.append([found[name] for name in sorted(found)])
         return answers
 
-    async def _readable(self, principal: Principal) -> list[IndexConfig]:
+    async def _readable(self, principal: Principal) -> list[_Own]:
         tree = await self._store.tree()
-        return [
-            config
-            for _, config in sorted(tree.indexes.items())
-            if own_records(config) and permits(principal, Action.READ, index=config, some_project=True)
-        ]
+        if tree is not self._tree:
+            self._tree, self._own = tree, [_own(each) for _, each in sorted(tree.indexes.items()) if own_records(each)]
+        return [each for each in self._own if permits(principal, Action.READ, index=each.config, some_project=True)]
 
     def _require_some(self, own: bool) -> None:
         if not own and not self._book.revision:
@@ -94,9 +102,9 @@ class Advising:
             )
 
 
-def _own_record(config: IndexConfig, identifier: str) -> bytes | None:
-    record = next((each for each in own_records(config) if each["id"] == identifier), None)
-    return None if record is None else msgspec.json.encode(record)
+def _own(config: IndexConfig) -> _Own:
+    records = {each["id"]: msgspec.json.encode(each) for each in own_records(config)}
+    return _Own(config, own_advisories(config), records)
 
 
 def _that_hold(advisories: Sequence[Advisory], question: PackageQuestion) -> list[Advisory]:

@@ -1,14 +1,38 @@
-"""Remembers which page filters apply to which index, so that a warm page does not ask all of them."""
+"""Remembers which page filters apply to which index, and what their decisions depend on, so that a warm page does not ask all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pkgindex_core.clock import Timestamp
+from msgspec import Struct
+
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.models import Tree
-from pkgindex_core.names import IndexName
+from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import PageFilter
-from pkgindex_core.rules.filtering import Fingerprints, applying, fingerprints
+from pkgindex_core.rules.filtering import Fingerprints, Foretells, applying, fingerprints
+from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.currency import Holds
+
+_KEPT = 8192
+
+
+class _Known(Struct, frozen=True):
+    """What the decisions about a project depend on, for a span of time and while no filter has another revision."""
+
+    fingerprints: Fingerprints
+    revisions: Sequence[tuple[Foretells, str]]
+    """The filters whose fingerprints change, with their revisions."""
+    since: Timestamp
+    until: Timestamp
+
+    def holds(self, moment: Timestamp) -> bool:
+        if not self.since <= moment < self.until:
+            return False
+        same = [
+            each.revision == revision for each, revision in self.revisions
+        ]  # a generator would take longer than all else here
+        return all(same)
 
 
 class ApplyingFilters:
@@ -17,17 +41,38 @@ class ApplyingFilters:
     def __init__(self, filters: Mapping[str, PageFilter]) -> None:
         self._all = filters
         self._tree: Tree | None = None
-        self._known: dict[IndexName, dict[str, PageFilter]] = {}
+        self._applying: dict[IndexName, dict[str, PageFilter]] = {}
+        self._known: BoundedCache[tuple[IndexName, ProjectName], _Known] = BoundedCache(_KEPT)
 
     def of(self, tree: Tree, start: IndexName) -> Mapping[str, PageFilter]:
         """Those that can rule on anything in pages of an index of this tree."""
         if tree is not self._tree:
-            self._tree, self._known = tree, {}
-        found = self._known.get(start)
+            self._tree, self._applying = tree, {}
+            self._known = BoundedCache(_KEPT)
+        found = self._applying.get(start)
         if found is None:
-            found = self._known[start] = applying(self._all, tree, start)
+            found = self._applying[start] = applying(self._all, tree, start)
         return found
 
-    def fingerprints(self, tree: Tree, start: IndexName, moment: Timestamp) -> Fingerprints:
-        """The dependencies of their decisions besides the files and the tree."""
-        return fingerprints(self.of(tree, start), tree, start, moment)
+    def fingerprints(self, tree: Tree, start: IndexName, moment: Timestamp, project: ProjectName) -> Fingerprints:
+        """The dependencies of their decisions about a project besides the files and the tree."""
+        filters = self.of(tree, start)
+        if not filters:
+            return ()
+        known = self._known.get((start, project))
+        if known is not None and known.holds(moment):
+            return known.fingerprints
+        foretelling = [each for each in filters.values() if isinstance(each, Foretells)]
+        revisions = [(each, revision) for each in foretelling if (revision := each.revision) is not None]
+        found = fingerprints(filters, tree, start, moment, project)  # read after the revisions that it is kept under
+        if len(foretelling) == len(filters):
+            until = min(each.until(tree, start, moment) for each in foretelling)
+            self._known.put((start, project), _Known(found, revisions, moment, until))
+        return found
+
+    def holding(self, tree: Tree, start: IndexName, clock: Clock, project: ProjectName, found: Fingerprints) -> Holds:
+        """Make a check whether `fingerprints` would return the same again."""
+        known = self._known.get((start, project)) if tree is self._tree else None
+        if known is None or known.fingerprints != found:
+            return lambda: self.fingerprints(tree, start, clock.now(), project) == found
+        return lambda: known.holds(moment := clock.now()) or self.fingerprints(tree, start, moment, project) == found

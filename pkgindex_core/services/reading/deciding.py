@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -80,20 +80,30 @@ class Decisions:
             self._tasks.start(self._write_soon, name="decisions")
 
     async def listed(
-        self, *, after: str = "", limit: int = 200, chosen: Callable[[DecisionRecord], bool] = lambda _: True
+        self,
+        *,
+        after: str = "",
+        limit: int = 200,
+        indexes: Iterable[IndexName] | None = None,
+        project: ProjectName | None = None,
+        chosen: Callable[[DecisionRecord], bool] = lambda _: True,
     ) -> tuple[Sequence[DecisionRecord], str]:
         """Decisions in order of index, project and filename; and the place after which the next ones are, empty at the end.
 
+        Of `indexes` (None: of all) and a project (None: of all) only those are read. With a project, `indexes` are needed.
         A place names a decision that was chosen, and none of the others: the caller may not know them.
         """
         found: list[DecisionRecord] = []
-        async for key, decision in self._read(after):
-            if not chosen(decision):
-                continue
-            if len(found) == limit:
-                return found, after
-            found.append(decision)
-            after = key
+        about = "" if project is None else f"{project} "
+        beginnings = [""] if indexes is None else sorted(f"{index} {about}" for index in indexes)
+        for beginning in beginnings:
+            async for key, decision in self._read(max(after, beginning), beginning):
+                if not chosen(decision):
+                    continue
+                if len(found) == limit:
+                    return found, after
+                found.append(decision)
+                after = key
         return found, ""
 
     async def flush(self) -> None:
@@ -121,9 +131,12 @@ class Decisions:
         except (PkgIndexError, TimeoutError) as error:
             _log.warning("the last decisions of policies were not written: %s", error)
 
-    async def _read(self, after: str) -> AsyncIterator[tuple[str, DecisionRecord]]:
+    async def _read(self, after: str, beginning: str) -> AsyncIterator[tuple[str, DecisionRecord]]:
+        """The records after a place whose keys have a beginning."""
         async for batch in self._notes.notes(KIND, after=after):
             for note in batch:
+                if not note.key.startswith(beginning):
+                    return
                 yield note.key, msgspec.json.decode(note.value, type=DecisionRecord)
 
     async def _write_soon(self) -> None:

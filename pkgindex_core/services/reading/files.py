@@ -107,7 +107,7 @@ class Files:
         """The same, and a function that makes a check whether this principal would get the same stored bytes again."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
         moment = self._clock.now()
-        decisions = self._filters.fingerprints(tree, index, moment)
+        decisions = self._filters.fingerprints(tree, index, moment, found.project)
         warnings = await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
         opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect)
         if warnings:
@@ -127,10 +127,11 @@ class Files:
         holds = self._finding.holding(config.name, pinned, found.file.filename, found)
         if holds is None or not isinstance(opened, StoredContent):
             return None
-        start, key = config.name, opened.blob.sha256
+        key = opened.blob.sha256
+        decided = self._filters.holding(tree, config.name, self._clock, found.project, decisions)
 
         def check() -> bool:
-            if decisions and self._filters.fingerprints(tree, start, self._clock.now()) != decisions:
+            if decisions and not decided():
                 return False
             return holds() and (not config.mirrored or self._blobs.used(key))
 

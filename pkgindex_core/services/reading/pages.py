@@ -129,7 +129,7 @@ class Pages:
             resolution.require_needed()
             resolution.require_some()
             moment = self._clock.now()
-            decisions = self._filters.fingerprints(resolution.tree, request.view.start, moment)
+            decisions = self._filters.fingerprints(resolution.tree, request.view.start, moment, request.project)
             tag = self._tag(request, resolution, renderer, decisions)
             name = coded(tag, request.coding)
             unchanged = matches(request.if_none_match, name)
@@ -173,8 +173,8 @@ class Pages:
         holds = self._resolving.holding(resolution, request.principal)
         if holds is None or not decisions:
             return holds
-        tree, start = resolution.tree, request.view.start
-        return lambda: holds() and self._filters.fingerprints(tree, start, self._clock.now()) == decisions
+        decided = self._filters.holding(resolution.tree, request.view.start, self._clock, request.project, decisions)
+        return lambda: holds() and decided()
 
     def _tag(self, request: PageRequest, resolution: Resolution, renderer: Renderer, decisions: Fingerprints) -> str:
         """The page's ETag, without reading the page."""

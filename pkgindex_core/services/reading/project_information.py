@@ -111,8 +111,8 @@ class ProjectInformation:
             packages,
             serial,
             resolution.key,
-            self._book.revision,
-            fingerprints(self._filters, resolution.tree, start, moment),
+            self._book.revision_of(project),
+            fingerprints(self._filters, resolution.tree, start, moment, project),
         )
         built = self._latest.get(key)
         if built is None:

@@ -127,7 +127,7 @@ class Versions:
             version,
             serial,
             resolution.key,
-            fingerprints(self._filters, resolution.tree, resolution.start, moment),
+            fingerprints(self._filters, resolution.tree, resolution.start, moment, resolution.project),
         )
         known = self._outlines.get(key)
         if known is None:

@@ -130,3 +130,23 @@ def test_other_ecosystems_are_none_of_ours() -> None:
 def test_what_is_no_record_is_refused(wrong: bytes) -> None:
     with pytest.raises(Refused):
         read_advisory(wrong)
+
+
+few = st.sampled_from(["0", "1", "1.0", "1.1", "2.0rc1", "2.0", "3", "odd"])
+
+
+@given(
+    entries=st.lists(st.tuples(st.lists(few, max_size=2), st.lists(st.tuples(few, few), max_size=2)), max_size=4),
+    versions=st.lists(few | st.just(""), min_size=1, max_size=8),
+)
+def test_what_is_known_of_one_version_is_not_taken_for_another(
+    entries: list[tuple[list[str], list[tuple[str, str]]]], versions: list[str]
+) -> None:
+    """`Affecting` remembers the advisories of whole pieces of the order of versions."""
+    advisories = [
+        read(id=f"X-{at}", entry={"versions": listed, **ranges(*({kind: version} for one in spans for kind, version in zip(("introduced", "fixed"), one, strict=True)))})
+        for at, (listed, spans) in enumerate(entries)
+    ]  # fmt: skip
+    together = Affecting(advisories, DEMO)
+    for version in versions:
+        assert list(together.about(version)) == [each for each in advisories if affects(each, DEMO, version)]

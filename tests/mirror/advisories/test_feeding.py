@@ -42,6 +42,8 @@ class Feed:
         self.body = zipped("evil")
         self.status = 200
         self.cut = False
+        self.tells = True
+        """Whether it sends validators."""
         self.asked: list[tuple[str, str]] = []
         self.url = ""
 
@@ -59,7 +61,8 @@ class Feed:
             assert request.transport is not None
             request.transport.abort()
             return response
-        return web.Response(body=self.body, headers={"ETag": tag, "Last-Modified": "Tue, 01 Dec 2026 00:00:00 GMT"})
+        told = {"ETag": tag, "Last-Modified": "Tue, 01 Dec 2026 00:00:00 GMT"} if self.tells else {}
+        return web.Response(body=self.body, headers=told)
 
 
 @asynccontextmanager
@@ -102,6 +105,19 @@ async def test_a_feed_is_fetched_once_and_then_asked_whether_it_changed(tmp_path
         tags = [tag for tag, _ in feed.asked]
         assert tags == ["", f'"{len(zipped("evil"))}"', f'"{len(zipped("evil"))}"']
         assert feed.asked[1][1] == "Tue, 01 Dec 2026 00:00:00 GMT"
+
+
+async def test_a_feed_without_validators_is_taken_in_when_its_bytes_changed(tmp_path: Path) -> None:
+    async with served() as feed:
+        feed.tells = False
+        assert await follower(tmp_path, feed.url).refresh() is True
+        before = book_path(tmp_path).stat().st_ino
+        assert await follower(tmp_path, feed.url).refresh() is False
+        assert book_path(tmp_path).stat().st_ino == before
+        feed.body = zipped("evil", "worse")
+        assert await follower(tmp_path, feed.url).refresh() is True
+        assert known(tmp_path) == ["evil", "worse"]
+        assert feed.asked == [("", "")] * 3
 
 
 @pytest.mark.parametrize("trouble", ["503", "cut", "no zip", "nothing of PyPI", "too large", "gone"])

@@ -109,6 +109,25 @@ def test_equal_feeds_make_equal_revisions(tmp_path: Path) -> None:
     assert len(revisions) == 1
 
 
+async def test_a_project_has_a_revision_of_its_own(tmp_path: Path) -> None:
+    seconds = [0.0]
+    book = FiledBook(_made(tmp_path), elapsed=lambda: seconds[0])
+    first = {"A": osv_record("A-1", "demo")}
+    found = []
+    for records in (
+        first,
+        first | {"B": osv_record("B-1", "other")},
+        {"A": osv_record("A-1", "demo", summary="worse")},
+    ):
+        await take_in(feed(tmp_path / "all.zip", records), data=tmp_path, label="test", now=NOW)
+        seconds[0] += 2
+        found.append([book.revision_of(ProjectName(name)) for name in ("demo", "other", "unknown")])
+    one, two, three = found
+    assert one[0] == two[0] != three[0]
+    assert one[1] == "" != two[1]
+    assert {each[2] for each in found} == {""}
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
