@@ -4,7 +4,7 @@ python -m benchmarks setup                      install the peers into environme
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
                                                 | publishing | directory | read_through | mirrors | stores
-                                                | file_ways | project_list | upload_clients | web_pages
+                                                | file_ways | web_pages | project_list | upload_clients
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables and plots of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
@@ -63,8 +63,8 @@ QUESTIONS = {
     "mirrors": mirrors.run,
     "stores": stores.run,
     "file_ways": file_ways.run,
-    "project_list": project_list.run,
     "web_pages": web_pages.run,
+    "project_list": project_list.run,
 }
 
 _RESULTS = environments.CACHE / "results"

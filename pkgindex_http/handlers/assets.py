@@ -27,7 +27,7 @@ async def search_script(ask: Ask) -> Reply:
 
 
 async def robots(ask: Ask) -> Reply:
-    """What crawlers are asked to do (RFC 9309): the file of the option `robots_txt`, otherwise to stay away."""
+    """The file of the option `robots_txt`, for crawlers (RFC 9309). Without one they are asked to stay away."""
     path = ask.settings.robots_txt
     try:
         body = await ask.engine.in_worker(partial(Path(path).read_bytes)) if path else _STAY_AWAY

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Commit, DropIndex, MirrorNames
-from pkgindex_core.models import IndexConfig, Serial, Tree
+from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, ChangeLog, ListedNames, Projects, ReleaseRecords, Trees
 from pkgindex_core.protocols.catalogue import (
@@ -88,9 +88,9 @@ class Cataloguing:
         """Whether this process is the one that updates the catalogue."""
         return await self._catalogue.lead()
 
-    async def serial(self) -> Serial:
-        """The last commit that the catalogue knows."""
-        return (await self._catalogue.progress()).serial
+    async def progress(self) -> CatalogueProgress:
+        """How far the catalogue is."""
+        return await self._catalogue.progress()
 
     async def step(self) -> bool:
         """Make one update. False: there is nothing to do."""
