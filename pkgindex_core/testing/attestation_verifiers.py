@@ -25,7 +25,7 @@ class AttestationVerifierContract:
     attestation: bytes
     """A JSON object as PEP 740 has it, whose signature holds."""
     publisher: str
-    """Who signed it, as `formats.publishers` writes it without an environment."""
+    """The signer, as `formats.publishers` writes it without an environment."""
 
     def make(self) -> AttestationVerifier:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Puts a feed of advisories into a tree, so that bundles carry it over an air gap with the packages that it is about.
+"""A feed of advisories in a tree, so that bundles carry it over an air gap with the packages that it is about.
 
     ROOT/advisories/PyPI.zip      what a server behind the gap names as its feed, in [plugins.advisories]
 
