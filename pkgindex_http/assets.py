@@ -12,9 +12,9 @@ from typing import Final
 from pkgindex_core.digests import sha256_of
 
 _HTML: Final = Path(__file__).parent / "html"
-STYLE: Final = _HTML / "working" / "working.css"
+STYLE_SHEET: Final = _HTML / "working" / "working.css"
 SEARCH_SCRIPT: Final = _HTML / "pages" / "search.js"
-_PLACES: Final = {"+working.css": STYLE, "+search.js": SEARCH_SCRIPT}
+_PLACES: Final = {"+working.css": STYLE_SHEET, "+search.js": SEARCH_SCRIPT}
 
 
 def version_of(body: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.rules.stamping import matches
-from pkgindex_http.assets import SEARCH_SCRIPT, STYLE, version_of
+from pkgindex_http.assets import SEARCH_SCRIPT, STYLE_SHEET, version_of
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import SECURITY_HEADERS, TEXT, Reply
 
@@ -18,7 +18,7 @@ _YEAR: Final = "public, max-age=31536000, immutable"
 
 async def style(ask: Ask) -> Reply:
     """The style sheet."""
-    return await _asset(ask, STYLE, "text/css; charset=utf-8")
+    return await _asset(ask, STYLE_SHEET, "text/css; charset=utf-8")
 
 
 async def search_script(ask: Ask) -> Reply:
