@@ -4,9 +4,9 @@ python -m benchmarks setup                      install the peers into environme
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
                                                 | publishing | directory | read_through | mirrors | stores
-                                                | file_ways
+                                                | file_ways | web_pages | project_list | upload_clients
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
-python -m benchmarks tables                     the tables of the last runs again
+python -m benchmarks tables                     the tables and plots of the last runs again
 python -m benchmarks smoke                      everything once, ourselves only, small: does it still run?
 """
 
@@ -31,12 +31,16 @@ from benchmarks import (
     mirrors,
     not_modified,
     pages,
+    plots,
+    project_list,
     publishing,
     read_through,
     recording,
     stores,
     tables,
+    upload_clients,
     uploads,
+    web_pages,
 )
 from benchmarks.load import choose_driver
 from benchmarks.peers import environments
@@ -47,6 +51,7 @@ QUESTIONS = {
     "not_modified": not_modified.run,
     "files": files.run,
     "uploads": uploads.run,
+    "upload_clients": upload_clients.run,
     "growing_project": growing_project.run,
     "inheritance": inheritance.run,
     "devpi_list": devpi_list.run,
@@ -58,6 +63,8 @@ QUESTIONS = {
     "mirrors": mirrors.run,
     "stores": stores.run,
     "file_ways": file_ways.run,
+    "web_pages": web_pages.run,
+    "project_list": project_list.run,
 }
 
 _RESULTS = environments.CACHE / "results"
@@ -90,11 +97,19 @@ def main() -> None:
         default=1_000,
         help="projects of the registry that is mirrored  [default: 1000] (mirrors)",
     )
+    parser.add_argument(
+        "--names",
+        type=int,
+        default=886_000,
+        help="names of the list of an upstream  [default: 886000] (project_list, mirrors)",
+    )
     arguments = parser.parse_args()
     if arguments.what == "setup":
         environments.set_up()
     elif arguments.what == "tables":
         kept = {report.question: report for report in tables.saved(_RESULTS)}
+        for report in kept.values():
+            plots.save(report, _RESULTS)
         for question in QUESTIONS:
             if question in kept:
                 print(f"## {question}\n\n{tables.markdown(kept[question])}")
@@ -114,9 +129,11 @@ def main() -> None:
                 trees=tuple(tree.resolve() for tree in arguments.tree),
                 mirrored_projects=arguments.mirrored,
                 mirrored_files=arguments.mirrored * 79 // 10,
+                listed_names=arguments.names,
             )
             report = QUESTIONS[question](plan)
             place = tables.save(report, _RESULTS)
+            plots.save(report, _RESULTS)
             print(f"## {question}\n\n{tables.markdown(report)}", flush=True)
             print(f"every sample: {place}", file=sys.stderr)
 
@@ -146,6 +163,7 @@ def smoke() -> None:
                 mirrored_projects=3,
                 mirrored_files=8,
                 listed_names=100,
+                many_projects=300,
                 recordings=kept.root,
                 large_bytes=1_000_000,
             )

@@ -48,6 +48,8 @@ class Plan(Struct, kw_only=True):
     """Their files."""
     listed_names: int = 886_000
     """Names in a list of which few are mirrored."""
+    many_projects: int = 100_000
+    """Projects of a stage that only we have."""
     recordings: Path = CACHE / "recording"
     """Where the recorded part of a registry is, or is put."""
     registry: str = ""

@@ -30,11 +30,11 @@ class Column(Struct, frozen=True, kw_only=True):
     connections: int
     shows: str = "rate"
     """`rate` (answers a second), `p50` (milliseconds), `took` (milliseconds, once), `throughput` (MB a second), `uploads` (a
-    second), `memory` (MiB resident) or `count` (requests)."""
+    second), `memory` (MiB resident), `count` (requests) or `kilobytes` (of a body)."""
 
     @property
     def less_is_better(self) -> bool:
-        return self.shows in {"p50", "took", "memory", "count"}
+        return self.shows in {"p50", "took", "memory", "count", "kilobytes"}
 
     @property
     def key(self) -> str:
@@ -72,6 +72,8 @@ class Series(Struct, frozen=True, kw_only=True):
             return sample.memory_mib or 0.0
         if self.column.shows == "count":
             return sample.found.requests
+        if self.column.shows == "kilobytes":
+            return sample.body_bytes / 1e3
         if self.column.less_is_better:
             return sample.found.p50_ms
         if self.column.shows == "throughput":

@@ -16,7 +16,7 @@ from msgspec import Struct
 from benchmarks.machine import Machine
 from benchmarks.rounds import Series
 
-_UNITS = {
+UNITS = {
     "rate": "answers/s",
     "p50": "ms (p50)",
     "took": "ms",
@@ -24,6 +24,7 @@ _UNITS = {
     "uploads": "uploads/s",
     "memory": "MiB",
     "count": "number",
+    "kilobytes": "kB",
 }
 
 
@@ -89,7 +90,7 @@ def _table(members: Sequence[Series]) -> Iterable[str]:
     columns = list({series.column.key: series.column for series in members}.values())
     rows = list(dict.fromkeys(series.row for series in members))
     found = {(series.row, series.column.key): series for series in members}
-    yield "| | " + " | ".join(f"{column.title}, {_UNITS[column.shows]}" for column in columns) + " |"
+    yield "| | " + " | ".join(f"{column.title}, {UNITS[column.shows]}" for column in columns) + " |"
     yield "|---|" + "---|" * len(columns)
     for row in rows:
         cells = [_cell(found.get((row, column.key)), found.get((rows[0], column.key))) for column in columns]

@@ -39,7 +39,7 @@ def run(plan: Plan) -> Report:
     """Measure."""
     where = machine.describe()
     upstream = StaticUpstream(plan.site, plan.directory("upstream"))
-    with plan.started(upstream), plan.started(*_servers(plan, upstream.url)) as servers, machine.as_driver():
+    with plan.started(upstream), plan.started(*servers_of(plan, upstream.url)) as servers, machine.as_driver():
         targets = [target for server in servers for target in server.uploads()]
         series = {
             (target.label, column.key): Series(row=_row(target), column=column, samples=[])
@@ -60,7 +60,8 @@ def run(plan: Plan) -> Report:
         )
 
 
-def _servers(plan: Plan, upstream: str) -> Iterable[Server]:
+def servers_of(plan: Plan, upstream: str) -> Iterable[Server]:
+    """The servers that take uploads, ours first."""
     site = plan.site
     yield PkgIndex(site, plan.directory("pkgindex"), upstream=upstream)
     if not plan.peers:

@@ -24,7 +24,6 @@ from pkgindex_core.protocols import (
     Source,
 )
 from pkgindex_core.protocols.catalogue import SearchCatalogue
-from pkgindex_core.rules.index_options import BUILTIN_OPTIONS, BUILTIN_TYPES
 from pkgindex_core.rules.policing.kinds import KINDS, Kind
 
 OWN_USERS = "users"
@@ -182,6 +181,8 @@ def pkgindex_renderers() -> Iterable[Provider[Renderer]]:
 
 @hookimpl
 def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
+    from pkgindex_core.rules.index_options import BUILTIN_TYPES  # not for `--help`
+
     for name, (summary, _) in BUILTIN_TYPES.items():
         yield Provider(name=name, summary=summary, make=_declared("BUILTIN_TYPES", name))
     yield Provider(
@@ -203,6 +204,8 @@ def pkgindex_index_types() -> Iterable[Provider[IndexType]]:
 
 @hookimpl
 def pkgindex_index_options() -> Iterable[Provider[IndexOption]]:
+    from pkgindex_core.rules.index_options import BUILTIN_OPTIONS  # not for `--help`
+
     for name, (summary, _) in BUILTIN_OPTIONS.items():
         yield Provider(name=name, summary=summary, make=_declared("BUILTIN_OPTIONS", name))
     yield Provider(

@@ -7,10 +7,13 @@ range of a coded file is not a range of the file (RFC 9110 14).
 from __future__ import annotations
 
 import gzip
+import struct
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from isal import isal_zlib
+from msgspec import Struct
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,6 +31,8 @@ _GZIP_LEVEL = 1
 times as long for 10 % more bytes."""
 _GZIP_BITS = 16 + isal_zlib.MAX_WBITS
 """A window of 32 KiB, and the header of gzip in place of zlib's."""
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_RECODED_BYTES = 256 * 1024
 _ZSTD_LEVEL = 1
 """Faster than higher levels, and its pages are smaller than those of most of them."""
 
@@ -61,6 +66,45 @@ def inflater(coding: str) -> Any:
     It verifies the checksum at the end and raises `InflateError`. Unlike zlib it ignores reserved bits in the header of gzip.
     """
     return isal_zlib.decompressobj(isal_zlib.MAX_WBITS if coding == "deflate" else _GZIP_BITS)
+
+
+class GzipPart(Struct, frozen=True):
+    """A piece of a body, compressed without regard to the other pieces, with its checksum and length before."""
+
+    data: bytes | memoryview
+    crc: int
+    size: int
+
+
+def gzip_part(piece: bytes, *, is_last: bool = False) -> GzipPart:
+    """Compress a piece of a body for `gzip_of`."""
+    coder = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
+    # The flush ends the last block at a whole byte, where other blocks may follow (RFC 1951 3.2.4).
+    data = coder.compress(piece) + coder.flush(isal_zlib.Z_FINISH if is_last else isal_zlib.Z_FULL_FLUSH)
+    return GzipPart(data, isal_zlib.crc32(piece), len(piece))
+
+
+def gzip_of(parts: Sequence[GzipPart]) -> tuple[bytes, Sequence[GzipPart]]:
+    """Join pieces to one member of gzip (RFC 1952), which every client reads, and return it with the pieces as views of it. The last piece is `is_last`."""
+    crc = size = 0
+    for part in parts:
+        crc = isal_zlib.crc32_combine(crc, part.crc, part.size)
+        size += part.size
+    ends = struct.pack("<II", crc, size % 2**32)
+    body = b"".join([_GZIP_HEADER, *(part.data for part in parts), ends])
+    view, place, views = memoryview(body), len(_GZIP_HEADER), []
+    for part in parts:
+        views.append(GzipPart(view[place : place + len(part.data)], part.crc, part.size))
+        place += len(part.data)
+    return body, views
+
+
+def recoded(body: bytes, coding: str) -> bytes:
+    """Compress a trusted body of gzip by another coding, piece by piece."""
+    plain, coder = inflater("gzip"), Compressor(coding)
+    for start in range(0, len(body), _RECODED_BYTES):
+        coder.add(plain.decompress(body[start : start + _RECODED_BYTES]))
+    return coder.finish()
 
 
 class Compressor:

@@ -2,45 +2,134 @@
 
 A line has the path without the query, since a query may hold a secret, and the name of the user without the credentials.
 Values are JSON strings, so no request can forge a line.
+
+Lines gather for a moment and are written together by a worker, so that no answer waits for a slow reader of the log, and a line costs some microseconds.
+Each write has whole lines and at most `PIPE_BUF` bytes of JSON, so lines of several processes that write to one pipe do not mix (POSIX, `write`).
+No line is dropped: when too many wait, the event loop writes them itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import select
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Any, Final
 
 import msgspec
 from aiohttp.abc import AbstractAccessLogger
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pkgindex_core.clock import SystemClock, to_rfc3339
+from pkgindex_core.clock import SystemClock, Timestamp, to_rfc3339
 from pkgindex_http.wire import web
 
 logger = logging.getLogger("pkgindex.access")
 _encoder = msgspec.json.Encoder()
 _clock = SystemClock()
 _TEXT_LIMIT = 500
+_GATHER_SECONDS: Final = 0.05
+_MOST_WAITING: Final = 4 * 1024 * 1024
+"""Bytes of lines that wait for a worker. Then the event loop waits for the log."""
+_ONE_WRITE: Final = getattr(select, "PIPE_BUF", 512)
 
 CLIENT = web.RequestKey("client", str)
 WHO = web.RequestKey("who", str)
+REFERENCE = web.RequestKey("reference", str)
+"""The name of a request in its answer and in the log. Only requests that failed have one."""
 
 
-class AccessLogger(AbstractAccessLogger):
-    """Writes one line when an answer has left."""
+class AccessLog:
+    """Gathers the lines of all connections, and writes them to the logger: one record for the lines of one write (`AccessLines`)."""
+
+    def __init__(self, workers: Executor) -> None:
+        self._workers = workers
+        self._lines: list[AccessLine] = []
+        self._texts: list[bytes] = []
+        self._size = 0
+        self._second, self._seconds = -1, ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Future[None] | None = None
 
     @property
     def enabled(self) -> bool:
-        return self.logger.isEnabledFor(logging.INFO)
+        return logger.isEnabledFor(logging.INFO)
+
+    def add(self, line: AccessLine, client: str, seconds: float) -> None:
+        """Write the line of an answer that was just given to this client, soon."""
+        line = replace(line, time=self._now(), client=client, ms=round(seconds * 1000, 3))
+        text = _encoder.encode(line)
+        self._lines.append(line)
+        self._texts.append(text)
+        self._size += len(text) + 1
+        if self._size > _MOST_WAITING:
+            self._write(*self._taken())
+        elif self._timer is None and self._writing is None:
+            self._wait()
+
+    def _now(self) -> str:
+        """The time as `to_rfc3339` writes it, with all digits. Its seconds are written once."""
+        second, micros = divmod(_clock.now(), 1_000_000)
+        if second != self._second:
+            self._second, self._seconds = second, to_rfc3339(Timestamp(second * 1_000_000))[:-1]
+        return f"{self._seconds}.{micros:06d}Z"
+
+    async def close(self) -> None:
+        """Write what is left."""
+        while self._timer is not None or self._writing is not None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._hand_over()
+            if self._writing is not None:
+                await asyncio.wait([self._writing])
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Have a worker write the lines."""
+        self._timer = None
+        if not self._lines:  # the loop has written them
+            return
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(self._workers, self._write, *self._taken())
+        self._writing.add_done_callback(self._written)
+
+    def _written(self, _: asyncio.Future[None]) -> None:
+        self._writing = None
+        if self._lines:
+            self._wait()
+
+    def _taken(self) -> tuple[Sequence[AccessLine], Sequence[bytes]]:
+        taken = self._lines, self._texts
+        self._lines, self._texts, self._size = [], [], 0
+        return taken
+
+    @staticmethod
+    def _write(lines: Sequence[AccessLine], texts: Sequence[bytes]) -> None:
+        first = size = 0
+        for place, text in enumerate(texts):
+            if size + len(text) >= _ONE_WRITE and place > first:
+                logger.info("%s", AccessLines(lines[first:place], texts[first:place]))
+                first, size = place, 0
+            size += len(text) + 1
+        logger.info("%s", AccessLines(lines[first:], texts[first:]))
+
+
+class AccessLogger(AbstractAccessLogger):
+    """Adds one line when an answer has left. Its logger is an `AccessLog`."""
+
+    logger: Any  # typed as a logger there
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.logger.enabled)
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line. `time` is in seconds."""
         client = request.get(CLIENT, "") or request.remote or ""
-        self.log_line(line_of(request, response.status, response.body_length), client, time)
-
-    def log_line(self, line: AccessLine, client: str, seconds: float) -> None:
-        """Write the line of an answer that was just given to this client."""
-        now = to_rfc3339(_clock.now())
-        self.logger.info("%s", replace(line, time=now, client=client, ms=round(seconds * 1000, 3)))
+        self.logger.add(line_of(request, response.status, response.body_length), client, time)
 
 
 def line_of(request: web.BaseRequest, status: int, size: int) -> AccessLine:
@@ -55,11 +144,12 @@ def line_of(request: web.BaseRequest, status: int, size: int) -> AccessLine:
         bytes=size,
         ms=0.0,
         agent=_plain(request.headers.get("User-Agent", "")),
+        reference=request.get(REFERENCE, ""),
     )
 
 
-class AccessLine(Struct, frozen=True, kw_only=True):
-    """One answered request. Its text is one JSON object."""
+class AccessLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One answered request."""
 
     time: str
     client: str
@@ -72,20 +162,32 @@ class AccessLine(Struct, frozen=True, kw_only=True):
     bytes: int
     ms: float
     agent: str
+    reference: str = ""
+    """The `X-Request-ID` of the answer; empty if it has none."""
+
+
+class AccessLines(Struct, frozen=True):
+    """The lines of one write. Its text has a JSON object on each line."""
+
+    lines: Sequence[AccessLine]
+    texts: Sequence[bytes]
 
     def __str__(self) -> str:
-        return _encoder.encode(self).decode()
+        return b"\n".join(self.texts).decode()
 
 
 class AccessTextFormatter(logging.Formatter):
     """Writes access lines short, for a person at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = record.args[0] if isinstance(record.args, tuple) and record.args else None
-        if not isinstance(line, AccessLine):
-            return super().format(record)
-        who = f" {line.who}" if line.who else ""
-        return f"{line.time[11:19]} {line.status} {line.method} {line.path} {line.bytes} B {line.ms:.0f} ms {line.client}{who}"
+        some = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        return "\n".join(map(_short, some.lines)) if isinstance(some, AccessLines) else super().format(record)
+
+
+def _short(line: AccessLine) -> str:
+    who = f" {line.who}" if line.who else ""
+    reference = f" [{line.reference}]" if line.reference else ""
+    return f"{line.time[11:19]} {line.status} {line.method} {line.path} {line.bytes} B {line.ms:.0f} ms {line.client}{who}{reference}"
 
 
 class JsonFormatter(logging.Formatter):

@@ -153,7 +153,7 @@ def error_reply(
         headers["Accept-Encoding"] = "identity"  # RFC 9110 15.5.16
     headers |= retry_headers(error)
     problems = error.problems if isinstance(error, Refused) else (error.message,)
-    reply = problem_reply(status, _title(error, status), problems, error.hint, accept, headers)
+    reply = problem_reply(status, title_of(error, status), problems, error.hint, accept, headers)
     return msgspec.structs.replace(reply, reason=_phrase_of(error, status)) if phrase else reply
 
 
@@ -192,7 +192,8 @@ def problem_reply(
     return Reply(status=status, headers={"Content-Type": kind, **SECURITY_HEADERS, **headers}, body=body)
 
 
-def _title(error: PkgIndexError, status: int) -> str:
+def title_of(error: PkgIndexError, status: int) -> str:
+    """The title of an error, for people: some words that do not depend on the request."""
     titles = {
         400: "Bad request",
         401: "Authentication required",

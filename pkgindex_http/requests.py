@@ -6,7 +6,7 @@ Handlers use an `Ask` and the services of the engine, and aiohttp's request for 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.names import IndexName, ProjectName, index_name_or_none, normalized_or_none
 from pkgindex_core.protocols import Credentials, Principal
+from pkgindex_core.protocols.measuring import Figures
 from pkgindex_core.services.administering.identity import NOBODY
 from pkgindex_http.listening.siblings import Siblings
 from pkgindex_http.oidc.minting import Minting
@@ -49,6 +50,8 @@ class Ask(Struct, kw_only=True):
     templates: Templates
     descriptions: Descriptions
     served_files: ServedFiles
+    figures: Callable[[Container[IndexName]], Sequence[Figures]]
+    """Returns the counts of this process that the server has, those about indexes only of the named ones."""
     minting: Minting
     read_log: ReadLog
     siblings: Siblings | None

@@ -11,38 +11,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
-from urllib.parse import quote
+from typing import Any, Final
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
 
 from pkgindex_core.engine import Engine
 from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refused, Unavailable
-from pkgindex_core.names import parse_index_name
+from pkgindex_core.names import IndexName, parse_index_name
+from pkgindex_core.protocols.measuring import Figures
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Moment
-from pkgindex_http.access_log import CLIENT, AccessLogger
-from pkgindex_http.access_log import logger as access_logger
+from pkgindex_http.access_log import CLIENT, AccessLog, AccessLogger
 from pkgindex_http.admitting import admit
 from pkgindex_http.assembling import assembled
 from pkgindex_http.conditions import check_change, check_read
-from pkgindex_http.devpi.envelope import refusal
-from pkgindex_http.errors import MethodNotAllowed, error_reply, problem_reply
+from pkgindex_http.errors import MethodNotAllowed
 from pkgindex_http.listening.connections import Connection, Connections, Patience
+from pkgindex_http.listening.figures import answer_figures
 from pkgindex_http.listening.replays import Replays
 from pkgindex_http.listening.siblings import Siblings
 from pkgindex_http.listening.sockets import BACKLOG, address_of, bound
 from pkgindex_http.oidc.configured import read_issuers
 from pkgindex_http.oidc.minting import Minting
 from pkgindex_http.readiness import Readiness
+from pkgindex_http.refusing import Refusing
 from pkgindex_http.routing import Answer, Match, RoutedAsk
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.templates import Templates
@@ -57,7 +56,7 @@ from pkgindex_http.wire.origin import OriginReader
 from pkgindex_http.wire.paths import origin_form, split_path
 from pkgindex_http.wire.read_log import ReadLog
 from pkgindex_http.wire.remote_user import RemoteUsers
-from pkgindex_http.wire.replies import Reply, WholeResponse, redirect
+from pkgindex_http.wire.replies import Reply, WholeResponse
 from pkgindex_http.wire.sending import FileResponse
 from pkgindex_http.wire.served_files import ServedFiles
 
@@ -91,6 +90,7 @@ class Server:
         self.handover = Handover(settings, self.origin)
         self.readiness = Readiness(engine)
         self.templates = Templates(engine.plugins, engine.context)
+        self._refusing = Refusing(engine, settings, self.origin, self.templates)
         self.descriptions = Descriptions()
         self.served_files = ServedFiles()
         self.read_log = ReadLog(
@@ -105,10 +105,16 @@ class Server:
         self._matches: BoundedCache[str, tuple[tuple[str, ...], Match]] = BoundedCache(_MATCHES)
         self._troubles = Troubles(engine.clock, logger)
         self.replays = (
-            Replays(engine.currency, limit=settings.replay_bytes, by_peer=self.origin.trusts_proxies)
+            Replays(
+                engine.currency,
+                limit=settings.replay_bytes,
+                by_peer=self.origin.trusts_proxies,
+                is_shown=engine.replica.is_whole if engine.replica is not None else None,
+            )
             if settings.replay_bytes
             else None
         )
+        self._access_log = None if settings.access_log is False else AccessLog(engine.workers)
         self._connections: Connections | None = None
         self._listeners: list[asyncio.Server] = []
 
@@ -140,7 +146,7 @@ class Server:
             patience=Patience(settings.stall_timeout, settings.least_body_rate, settings.max_connections),
             replays=self.replays,
             access_log_class=AccessLogger,
-            access_log=None if settings.access_log is False else access_logger,
+            access_log=self._access_log,
             keepalive_timeout=75,
             lingering_time=30,
             max_line_size=HEADER_LIMIT,
@@ -161,6 +167,24 @@ class Server:
         """The number of connections whose request is not answered yet."""
         return self._connections.busy if self._connections is not None else 0
 
+    def figures(self, names: Container[IndexName]) -> Sequence[Figures]:
+        """The counts of this process, those about indexes only of the named ones."""
+        kept: dict[str, BoundedCache[Any, Any]] = {
+            "pages": self.engine.bodies,
+            "lists": self.engine.listings.long_lists.kept,
+        }
+        if self.replays is not None:
+            kept["answers"] = self.replays.kept
+        return [
+            *self.served_files.figures(names),
+            *self.read_log.figures(),
+            *answer_figures(
+                self._connections.requests_count if self._connections is not None else 0,
+                self.replays.repeated if self.replays is not None else {},
+                {name: (cache.size, cache.limit, len(cache)) for name, cache in kept.items()},
+            ),
+        ]
+
     async def stop(self) -> None:
         """Stop gracefully: `/+ready` is 503 at once, no new connections are accepted, requests under way finish."""
         self.readiness.stopping = True
@@ -171,6 +195,8 @@ class Server:
         await self._connections.drain(self.settings.shutdown_timeout)
         self._connections.pre_shutdown()
         await self._connections.shutdown(_CUT_SECONDS)
+        if self._access_log is not None:
+            await self._access_log.close()
         await self.read_log.close()
 
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:
@@ -200,6 +226,7 @@ class Server:
             templates=self.templates,
             descriptions=self.descriptions,
             served_files=self.served_files,
+            figures=self.figures,
             minting=self._minting,
             read_log=self.read_log,
             siblings=self.siblings,
@@ -274,22 +301,20 @@ class Server:
                 # Not a defect: the system refused a call (no descriptor left, a failing disk), which may pass.
                 return await self._failure(storage_failure(error, "answering"), request, ask, cause=error)
             # An unforeseen exception: the log gets the traceback, and the client a reference to it.
-            reference = secrets.token_hex(4)
+            reference = self._refusing.reference(request)
             logger.exception("request %s failed", reference)
-            return problem_reply(
-                500,
-                "Internal error",
-                ("the server failed; the request is not the cause",),
-                f"ask the administrator: the log has the reason under {reference}",
-                request.headers.get("Accept", ""),
-                {"Cache-Control": "no-store"},
+            failure = PkgIndexError(
+                "the server failed; the request is not the cause",
+                hint=f"ask the administrator: the log has the reason under {reference}",
             )
+            return await self._refusing.answer(failure, request, ask)
 
     def _keep(self, ask: RoutedAsk, answer: Reply | web.StreamResponse, data: bytes | None, moment: Moment) -> None:
         """Keep an answer for requests with the same bytes, if it can be kept."""
         if self.replays is None or data is None or not ask.route.repeats or ask.identified is None:
             return
-        learn = partial(self.replays.learn, data, ask.request, ask.identified, moment)
+        kind = "file" if "filename" in ask.values else "page"
+        learn = partial(self.replays.learn, data, ask.request, ask.identified, moment, kind)
         if isinstance(answer, Reply):
             learn(answer, len(answer.body))
         elif isinstance(answer, FileResponse) and answer.reply.holding is not None:
@@ -313,33 +338,7 @@ class Server:
         cause = cause or error.__cause__
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):
             self._troubles.happened(error, cause)
-        if ask is not None and ask.envelope:
-            agent = request.headers.get("User-Agent", "")
-            answer = refusal(error, request.method, realm=self.settings.realm, agent=agent)
-            try:
-                return await self._marked(answer)
-            except PkgIndexError:  # the store does not answer, so there is no serial
-                return answer
-        accept = request.headers.get("Accept", "")
-        if ask is not None and ask.people and is_for_log_in(error, request):
-            return log_in_first(ask)
-        return error_reply(error, accept, phrase=request.method == "POST", realm=self.settings.realm)
-
-
-def is_for_log_in(error: PkgIndexError, request: web.BaseRequest) -> bool:
-    """Whether a person needs a log-in for this request. Wrong credentials are told instead."""
-    has_credentials = "Authorization" in request.headers or "X-Devpi-Auth" in request.headers
-    is_browser = "html" in request.headers.get("Accept", "").lower()
-    return isinstance(error, Denied) and error.anonymous and is_browser and not has_credentials
-
-
-def log_in_first(ask: RoutedAsk) -> Reply:
-    """Send a person to the form for the log-in, and from there back to the page. What a form held is lost."""
-    page = "/".join(quote(segment, safe="+") for segment in ask.segments)
-    back = f"back={quote(page, safe='/')}" if ask.request.method in {"GET", "HEAD"} else "ended="
-    headers = {"Cache-Control": "no-store", "Vary": "Accept, Authorization, Cookie"}
-    reply = redirect(f"{ask.root or './'}+login?{back}", status=303)
-    return replace(reply, headers={**reply.headers, **headers})
+        return await self._refusing.answer(error, request, ask)
 
 
 def _whole(ask: RoutedAsk, answer: object) -> Answer:

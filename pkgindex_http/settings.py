@@ -272,6 +272,13 @@ class ServerSettings(config.Settings, frozen=True, kw_only=True):
             " upstreams."
         ),
     ] = False
+    robots_txt: Annotated[
+        str,
+        option(
+            "A file that is sent as `/robots.txt`.",
+            default="one that asks crawlers to stay away: each page of a mirror that they read is a request to its upstream",
+        ),
+    ] = ""
     audit_reads: Annotated[
         bool,
         option(

@@ -15,6 +15,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.plugins import Plugins
 from pkgindex_core.tools.workers import in_worker
+from pkgindex_http.assets import asset
 from pkgindex_http.wire.replies import HTML, SECURITY_HEADERS, Reply
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Templates:
 
         # A plugin's `page.html` can extend the server's as `native/page.html`.
         native = PrefixLoader({"native": FileSystemLoader(self._directories[-1])})
-        return Environment(
+        environment = Environment(
             loader=ChoiceLoader([FileSystemLoader(self._directories), native]),
             autoescape=True,
             undefined=StrictUndefined,
@@ -72,3 +73,5 @@ class Templates:
             auto_reload=False,
             cache_size=-1,
         )
+        environment.globals["asset"] = asset
+        return environment

@@ -7,12 +7,14 @@ asked for. Files that are listed and not stored are fetched when a client reques
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Freshness, ListedNames, Names, Projects
+from pkgindex_core.tools.name_streams import stored_names
 
 SYNCED: Final = "mirror_synced"
 """The option of such a mirror."""
@@ -54,8 +56,4 @@ async def synced_names(store: _Store, index: IndexConfig) -> Names:
             return store.listed_names(index.name, after=after)
 
         return Names(read=listed, stamp=listing.stamp)
-
-    async def stored(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
-        yield [row for row in await store.projects(index.name) if row.name > after]
-
-    return Names(read=stored, is_whole=False)
+    return Names(read=partial(stored_names, store, index.name), is_whole=False)

@@ -23,7 +23,10 @@ from hypothesis import settings
 if str(Path(__file__).parents[1]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.chromium import chromium
 from tests.database_server import DatabaseServer, programs
+
+__all__ = ["chromium"]
 
 Tally = Callable[[str, int], None]
 

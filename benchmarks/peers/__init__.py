@@ -26,7 +26,7 @@ from benchmarks import machine
 from benchmarks.fixtures import Site
 from benchmarks.load import ROOT, Answer, Failed, Request, fetch
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 JSON = "application/vnd.pypi.simple.v1+json"
 ACCEPT = {"html": "text/html", "json": JSON}
@@ -99,6 +99,10 @@ class Server(ABC):
 
     def uploads(self) -> Iterator[UploadTarget]:
         return iter(())
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:

@@ -78,7 +78,7 @@ def make_describing(
             workers=workers,
             clock=clock,
         ),
-        browsing=Browsing(resolving=resolving, sources=shared.sources, filters=filters),
+        browsing=Browsing(store=store, resolving=resolving, sources=shared.sources, filters=filters),
         showing=showing,
         permalinks=Permalinks(store=store, showing=showing),
         findlinks=FindLinks(

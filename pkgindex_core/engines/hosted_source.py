@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -11,11 +12,12 @@ from msgspec.structs import replace
 from pkgindex_core.changes import Change, Commit, Requirement
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing
-from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
+from pkgindex_core.models import File, IndexConfig, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexWriter, Names, OnDisk, Projects, Source
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.name_streams import stored_names
 
 _FRESH: Final = Freshness(state="fresh")
 _ABSENT: Final = Freshness(state="absent")
@@ -50,11 +52,7 @@ class HostedSource:
         return _FRESH if standing.holds else _ABSENT
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:  # noqa: ARG002  # the role's signature
-        async def read(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
-            rows = await self._store.projects(index.name)
-            yield [row for row in rows if row.name > after] if after else rows
-
-        return Names(read=read)
+        return Names(read=partial(stored_names, self._store, index.name))
 
     async def open(
         self,

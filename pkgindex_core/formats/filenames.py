@@ -94,7 +94,7 @@ def parse_upload_filename(
     findings = Findings(rules)
     shown = repr(filename[:300])
     # PyPI refuses these characters too. They are reported first, and alone if the rest of the name cannot be read.
-    if any(ord(mark) < 32 or ord(mark) == 127 for mark in filename):
+    if _CONTROL.search(filename):
         findings.refuse(f"the filename {shown} has control characters")
     if "/" in filename or "\\" in filename:
         findings.refuse(f"the filename {shown} has path separators")
@@ -440,6 +440,7 @@ _NO_LONGER: dict[FileKind, str] = {
 
 _VERSION_MARKS = re.compile(r"[A-Za-z0-9._+!]+")  # is_pep440 accepts white space
 _MARKS = re.compile(r"[A-Za-z0-9._+!~-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BUILD = re.compile(r"[0-9][A-Za-z0-9_.]*")
 _TAG = re.compile(r"[A-Za-z0-9_]+")
 # `.linux-x86_64`, `.macosx-10.9-x86_64`, `.win32`, `.win-amd64`: what bdist_dumb and the Windows installers append. Rare, so compiled at the first use.

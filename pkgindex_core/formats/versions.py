@@ -78,8 +78,8 @@ def is_stable(version: str) -> bool:
     >>> [is_stable(each) for each in ("1.0", "1.0.post1", "1.0rc1", "1.0.dev1", "2004d")]
     [True, True, False, False, False]
     """
-    parsed = _parse(version)
-    return parsed is not None and not parsed.is_prerelease
+    epoch, _, *parts = version_key(version)
+    return bool(epoch >= 0 and parts[0] == _NO_PRE and parts[2] == _NO_DEV)
 
 
 def version_ranks(versions: Iterable[str]) -> dict[str, int]:

@@ -53,6 +53,10 @@ class Spool(Protocol):
         """Make all bytes written so far readable through `path`."""
         ...
 
+    def flushed(self) -> Path:
+        """The same in the calling thread, a worker, which reads the file next; return `path`. Blocks."""
+        ...
+
     @property
     def size(self) -> int:
         """Bytes written so far."""

@@ -134,11 +134,18 @@ class Projects(Protocol):
         """
         ...
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        """The projects of a hosted index, or the projects of which a mirror has a page, by name."""
+    async def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[ProjectRow]:
+        """The projects of a hosted index, or the projects of which a mirror has a page, by name.
+
+        With `after`, those that sort behind that name; with `limit`, at most so many. An engine reads no projects before and behind those.
+        """
         ...
 
-    async def project_count(self, index: IndexName) -> int: ...
+    async def project_count(self, index: IndexName) -> int:
+        """The number of rows that `projects` has now. The cost does not depend on it."""
+        ...
 
     async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
         """The bytes of all live files of a hosted project, or of the whole index. For a mirror: 0. The cost does not depend on the number of files."""

@@ -26,6 +26,8 @@ SIMPLE_FORMATS = (JSON_V1, HTML_V1, TEXT_HTML)
 
 Coding = Literal["identity", "gzip", "zstd"]
 CODINGS: tuple[Coding, ...] = ("zstd", "gzip")
+LIST_CODINGS: tuple[Coding, ...] = ("gzip", "zstd")
+"""For lists of projects: only gzip is made of what changed, so it is the one that clients with several get."""
 
 # PEP 691: clients may ask for "latest", but the answer names the version.
 _LATEST: Mapping[str, str] = {

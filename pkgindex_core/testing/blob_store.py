@@ -181,6 +181,18 @@ class BlobStoreContract:
             assert self.peek(key) == data
 
     @pytest.mark.parametrize("size", [0, 100, MIB + 1])
+    async def test_a_worker_flushes_in_its_own_thread(self, store: BlobStore, size: int) -> None:
+        data = some_bytes(size)
+        async with store.spool() as spool:
+            await spool.write(data)
+            path = await asyncio.to_thread(spool.flushed)
+            assert path == spool.path
+            assert await asyncio.to_thread(path.read_bytes) == data
+            await spool.write(b"more")
+            blob = await spool.keep()
+        assert self.peek(blob.sha256) == data + b"more"
+
+    @pytest.mark.parametrize("size", [0, 100, MIB + 1])
     async def test_leaving_without_keep_discards(self, store: BlobStore, size: int) -> None:
         data = some_bytes(size)
         async with store.spool() as spool:

@@ -18,7 +18,7 @@ class BoundedCache(Generic[Key, Value]):
     """Keeps values up to a limit of their number, or of their total `size_of`, such as bytes."""
 
     def __init__(self, limit: int, *, size_of: Callable[[Value], int] = lambda _: 1) -> None:
-        self._limit = limit
+        self.limit = limit
         self._size_of = size_of
         self._values: OrderedDict[Key, Value] = OrderedDict()
         self.size = 0
@@ -42,11 +42,11 @@ class BoundedCache(Generic[Key, Value]):
         """Keep a value in place of an earlier one under this key. A value larger than the limit is not kept."""
         self.drop(key)
         size = self._size_of(value)
-        if size > self._limit:
+        if size > self.limit:
             return
         self._values[key] = value
         self.size += size
-        while self.size > self._limit:
+        while self.size > self.limit:
             _, dropped = self._values.popitem(last=False)
             self.size -= self._size_of(dropped)
 

@@ -14,12 +14,15 @@ from operator import attrgetter
 import msgspec
 
 from pkgindex_core.models import ProjectRow
-from pkgindex_core.names import ProjectName
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Projects
 
 Rows = Sequence[ProjectRow]
 Part = tuple[Rows, ...]
 """The rows of each stream up to one name, in the order of the streams; `united` merges them into one list."""
 
+_FIRST = 256
+"""Rows of the first batch of a long read: a reader that shows a part of the names stops behind it."""
 _BATCH = 5_000
 _name_of = attrgetter("name")
 
@@ -29,6 +32,18 @@ async def held(rows: Iterable[ProjectRow]) -> AsyncIterator[Rows]:
     ordered = list(rows)
     for start in range(0, len(ordered), _BATCH):
         yield ordered[start : start + _BATCH]
+
+
+async def stored_names(store: Projects, index: IndexName, after: str = "") -> AsyncIterator[Rows]:
+    """The projects of an index that are in the store, behind a name."""
+    limit = _FIRST
+    while True:
+        rows = await store.projects(index, after=after, limit=limit)
+        if rows:
+            yield rows
+        if len(rows) < limit:
+            return
+        after, limit = rows[-1].name, _BATCH
 
 
 def without(stream: AsyncIterator[Rows], withheld: Callable[[ProjectName], bool] | None) -> AsyncIterator[Rows]:

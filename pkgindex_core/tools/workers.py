@@ -1,11 +1,16 @@
-"""Runs blocking work outside the event loop: disks, hashing, decoding, compression."""
+"""Runs blocking work outside the event loop: disks, hashing, decoding, compression.
+
+`loop.run_in_executor` chains two kinds of futures, which takes as long as the switch of threads itself. Here the worker hands its outcome to
+the event loop directly.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TypeVar, TypeVarTuple
+from contextlib import suppress
+from typing import Any, TypeVar, TypeVarTuple
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -16,4 +21,41 @@ async def in_worker(workers: Executor, function: Callable[[*Arguments], Result],
 
     Cancelling the caller does not stop a function that has begun.
     """
-    return await asyncio.get_running_loop().run_in_executor(workers, function, *arguments)
+    return await begun(workers, function, *arguments)
+
+
+def begun(
+    workers: Executor, function: Callable[[*Arguments], Result], *arguments: *Arguments
+) -> asyncio.Future[Result]:
+    """Begin the same, and return its future. Raises RuntimeError if the workers are closed."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+    workers.submit(_run, loop, future, function, arguments)
+    return future
+
+
+def _run(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    function: Callable[..., object],
+    arguments: tuple[object, ...],
+) -> None:
+    if future.cancelled():  # before its turn came
+        return
+    result, error = None, None
+    try:
+        result = function(*arguments)
+    except BaseException as raised:
+        error = raised
+    with suppress(RuntimeError):  # the loop is closed, and its tasks with it
+        loop.call_soon_threadsafe(_settle, future, result, error)
+    error = None  # its traceback refers to this frame
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():  # its caller was cancelled
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

@@ -73,7 +73,7 @@ async def serve(
         if engine.replica is None:
             await stack.enter_async_context(following([RetentionRuns(engine.store, lambda: engine.retaining)]))
         if siblings is not None:
-            await siblings.listen(partial(counted, engine, server.served_files))
+            await siblings.listen(partial(counted, engine, server.figures))
             stack.callback(siblings.close)
         try:
             await server.listen(sockets, tls=certificate.context if certificate else None)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pkgindex_core.errors import Missing
 from pkgindex_core.models import Serial
 from pkgindex_core.names import normalized_or_none
-from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, NotAcceptable, choose_coding, choose_format
+from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, LIST_CODINGS, NotAcceptable, choose_coding, choose_format
 from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
 from pkgindex_core.tools.currency import Holding
 from pkgindex_http.errors import problem_reply
@@ -76,7 +76,7 @@ async def list_in(ask: Ask, media_type: str | NotAcceptable) -> Reply:
         ask.index,
         principal=ask.principal,
         media_type=media_type,
-        coding=choose_coding(ask.request.headers.get("Accept-Encoding")),
+        coding=choose_coding(ask.request.headers.get("Accept-Encoding"), LIST_CODINGS),
         if_none_match=ask.request.headers.get("If-None-Match"),
     )
     return page_reply(answer, serial)

@@ -7,4 +7,9 @@ from pkgindex_http.requests import Ask
 
 def is_browser(ask: Ask) -> bool:
     """Whether the client is a browser."""
-    return "application/xhtml+xml" in ask.accept.lower()
+    return names_xhtml(ask.accept)
+
+
+def names_xhtml(accept: str) -> bool:
+    """Whether an `Accept` is that of a browser."""
+    return "application/xhtml+xml" in accept.lower()

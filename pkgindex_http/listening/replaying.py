@@ -95,6 +95,6 @@ class ReplayingConnection(PushingConnection):
             kept.reply.again()
         self._next_keepalive_close_time = started + self._keepalive_timeout
         if self._logging_enabled and isinstance(self.access_logger, AccessLogger):
-            self.access_logger.log_line(
+            self.access_logger.logger.add(
                 kept.line, kept.client if kept.peer is not None else self._remote, self._loop.time() - started
             )

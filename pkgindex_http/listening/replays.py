@@ -5,6 +5,7 @@ Answers are kept if they can say what they depend on. All of this must be as it 
     request                 its bytes are the key. They are one whole request, head only, and are compared as a whole
     peer                    equal peers if `trusted_proxies` is set; otherwise no answer depends on the peer
     tree, permission        no commit changed the indexes since before the request was admitted (`Currency.holds`)
+    replica                 its copy of the primary may be shown (`ReplicaState.is_whole`)
     principal               `Identity.holding`: the verdict on the credentials is one that `identify` would return at once
     page                    `Pages.holding`: the resolution is one that `resolve` would return at once, so its sources are current,
                             and filters decide as they did
@@ -33,7 +34,7 @@ is kept when it comes for the second time. Kept bytes may have credentials, so n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp.helpers import rfc822_formatted_time
@@ -58,6 +59,7 @@ access log."""
 CROWD: Final = 512
 """The most connections with which the store is asked once in a turn. uvloop (libuv) looks for more events in the same turn when it got 1024 at once;
 files and upstreams have fewer than the rest."""
+KINDS: Final = ("page", "file", "head", "unchanged")
 _SEEN_ONCE: Final = 8192
 """The most requests that are remembered without an answer. They take less than a megabyte besides."""
 _SERIAL: Final = "X-Devpi-Serial"
@@ -74,6 +76,8 @@ class KeptAnswer(Struct):
     size: int
     """The memory that it takes, in bytes."""
     has_body: bool
+    kind: str
+    """The name of its count, one of `KINDS`."""
     peer: str | None
     """The only peer that gets this answer; None: all do."""
     client: str
@@ -91,12 +95,19 @@ class KeptAnswer(Struct):
 class Replays:
     """Keeps answers, up to a limit in bytes, and finds those that hold."""
 
-    def __init__(self, currency: Currency, *, limit: int, by_peer: bool) -> None:
-        """`by_peer`: whether answers may depend on the peer of a connection."""
+    def __init__(
+        self, currency: Currency, *, limit: int, by_peer: bool, is_shown: Callable[[Serial], bool] | None = None
+    ) -> None:
+        """`by_peer`: whether answers may depend on the peer of a connection. `is_shown`: of a replica, whether it may show a store with this
+        newest commit.
+        """
         self._currency = currency
         self._by_peer = by_peer
+        self._is_shown = is_shown
+        self.repeated = dict.fromkeys(KINDS, 0)
+        """How many answers of each kind were given again."""
         self._limit = limit
-        self._kept = self._nothing()
+        self.kept = self._nothing()
         self._moment = currency.moment()
         """No commit that is known has changed the tree after it. All kept answers are of this tree."""
         self._once: set[int] = set()
@@ -105,12 +116,12 @@ class Replays:
         """Whether the store was asked for the newest commit in this turn of the event loop."""
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self.kept)
 
     @property
     def size(self) -> int:
         """The bytes that all kept answers take."""
-        return self._kept.size
+        return self.kept.size
 
     def find(self, data: bytes, peer: str, *, connections: int = 1) -> KeptAnswer | None:
         """The answer to the request with these bytes, with its present head, if one is kept that holds. Never waits.
@@ -119,14 +130,16 @@ class Replays:
         """
         if len(data) > REQUEST_LIMIT:  # the beginning of an upload is not hashed
             return None
-        kept = self._kept.get(data)
+        kept = self.kept.get(data)
         if kept is None or (kept.peer is not None and kept.peer != peer):
             return None
         serial = self._known(for_each=connections > CROWD)
         if serial is None or not self._is_of_this_tree(self._moment):
             return None
+        if self._is_shown is not None and not self._is_shown(serial):
+            return None
         if not _holds(kept):
-            self._kept.drop(data)
+            self.kept.drop(data)
             return None
         date = rfc822_formatted_time()
         if kept.made != (date, serial):
@@ -134,6 +147,7 @@ class Replays:
             reply = replace(kept.reply, headers={**headers, _SERIAL: str(serial)}) if _SERIAL in headers else kept.reply
             kept.head = head_bytes(reply, keep_alive=True, version=HttpVersion11, length=kept.length)
             kept.made = date, serial
+        self.repeated[kept.kind] += 1
         return kept
 
     def learn(
@@ -142,12 +156,13 @@ class Replays:
         request: web.BaseRequest,
         identified: Holding,
         moment: Moment,
+        kind: str,
         reply: Reply,
         length: int,
     ) -> None:
         """Keep the answer to the whole request `data`, if it can be repeated.
 
-        `moment` is one before the request was admitted. `length`: that of the body, which the answer to HEAD need not have.
+        `moment` is one before the request was admitted. `kind`: `page` or `file`. `length`: that of the body, which the answer to HEAD need not have.
         """
         if reply.holding is None or len(reply.body) > self._limit // _BODY_SHARE or not _is_repeatable(request):
             return
@@ -162,12 +177,13 @@ class Replays:
             length=length,
             size=_OVERHEAD + 2 * len(data) + len(reply.body),
             has_body=has_body,
+            kind="unchanged" if reply.status == 304 else kind if has_body else "head",
             peer=(request.remote or "") if self._by_peer else None,
             client=request.get(CLIENT, ""),
             line=line_of(request, reply.status, len(reply.body) if has_body else 0),
             checks=(checks[0], checks[1]),
         )
-        self._kept.put(data, kept)
+        self.kept.put(data, kept)
 
     def _came_before(self, data: bytes) -> bool:
         """Whether a request with these bytes came before, as far as that is remembered."""
@@ -184,7 +200,7 @@ class Replays:
         now = self._currency.moment()
         if now != self._moment:
             if not self._currency.holds(self._moment):
-                self._kept = self._nothing()
+                self.kept = self._nothing()
             self._moment = now
         return moment == now or self._currency.holds(moment)
 

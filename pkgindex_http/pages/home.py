@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pkgindex_core.rules.permissions import Action, permits
-from pkgindex_http.pages.layout import reading_page
+from pkgindex_http.pages.layout import reading_page, with_search_script
 from pkgindex_http.pasting import lines_to_paste
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
@@ -23,10 +23,11 @@ async def welcome(ask: Ask) -> Reply:
         if permits(ask.principal, Action.READ, index=config, some_project=True)
     ]
     readable.sort(key=lambda config: config.name != ask.default_index)
-    return await reading_page(
+    page = await reading_page(
         ask,
         "welcome.html",
         lines=lines_to_paste(ask.url, uploads="routes" not in ask.settings.plugins),
         hosted=[config for config in readable if not config.mirrored][:_SHOWN],
         mirrors=[config for config in readable if config.mirrored][:_SHOWN],
     )
+    return with_search_script(page)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from pkgindex_core.clock import to_rfc3339
-from pkgindex_core.errors import Missing, PkgIndexError
+from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.formats.fragments import file_path, quoted
 from pkgindex_core.formats.project_outlines import attachment_path
 from pkgindex_core.models import File
@@ -38,10 +38,7 @@ async def project(ask: Ask) -> Reply:
     if ask.values["project"] != ask.project:
         return to_normalized(ask)
     version = ask.values.get("version")
-    try:
-        shown = await ask.engine.showing.project(ask.index, ask.project, version, principal=ask.principal)
-    except Missing as error:
-        raise await _with_near_names(ask, error) from error
+    shown = await ask.engine.showing.project(ask.index, ask.project, version, principal=ask.principal)
     metadata, voucher, missing = await metadata_of(ask, shown)
     number = page_number(ask.query("page"))
     config = shown.resolution.tree.indexes[ask.index]
@@ -80,14 +77,6 @@ async def project(ask: Ask) -> Reply:
         may_manage=bool(permits(ask.principal, Action.DELETE, index=config, project=ask.project)),
         may_explain=bool(permits(ask.principal, Action.EXPLAIN, index=config, project=ask.project)),
     )
-
-
-async def _with_near_names(ask: Ask, error: Missing) -> Missing:
-    """The error, with projects that have a name like that of the missing one."""
-    if error.what != "project" or error.hint:
-        return error
-    near = await ask.engine.searching.near(ask.index, ask.project, principal=ask.principal)
-    return Missing(error.what, error.name, hint=f"near names: {', '.join(near)}") if near else error
 
 
 async def _dependants(ask: Ask) -> FoundProjects | None:

@@ -8,7 +8,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.rules.searching.queries import KEYS
 from pkgindex_http.errors import status_of
 from pkgindex_http.handlers.searching import SearchAnswer, answered, searched_text
-from pkgindex_http.pages.layout import reading_page
+from pkgindex_http.pages.layout import reading_page, with_search_script
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import Reply
 
@@ -33,9 +33,4 @@ async def search(ask: Ask) -> Reply:
         hint=problem.hint if problem is not None else "",
         keys=KEYS,
     )
-    policy = f"{page.headers['Content-Security-Policy']}; script-src 'self'; connect-src 'self'"
-    return replace(
-        page,
-        status=status_of(problem) if problem is not None else page.status,
-        headers={**page.headers, "Content-Security-Policy": policy},
-    )
+    return replace(with_search_script(page), status=status_of(problem) if problem is not None else page.status)

@@ -50,7 +50,11 @@ def clean(rendered: str) -> str:
     """The HTML without images, which would tell their servers who reads it, and without links into this server."""
     import nh3
 
-    def attribute(_tag: str, name: str, value: str) -> str | None:
+    def attribute(tag: str, name: str, value: str) -> str | None:
+        if (
+            tag == "pre" and name == "lang"
+        ):  # the programming language of a block of code, which is no language of people
+            return None
         if name in {"href", "cite", "src"} and not value.lower().startswith(_LINKS):
             return None
         return value
@@ -59,6 +63,7 @@ def clean(rendered: str) -> str:
         rendered,
         tags=nh3.ALLOWED_TAGS - {"img", "map", "area"},
         attribute_filter=attribute,
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # a long line is scrolled, also by keys
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener",
     )

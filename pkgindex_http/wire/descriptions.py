@@ -78,4 +78,4 @@ class Descriptions:
 
 
 def _plain(data: bytes) -> str:
-    return f"<pre>{html.escape(data.decode('utf-8', 'replace'))}</pre>"
+    return f'<pre tabindex="0">{html.escape(data.decode("utf-8", "replace"))}</pre>'

@@ -4,7 +4,8 @@ Strict where lax readers have had security holes: lines end in CRLF, every part 
 at its boundary; there is no nesting, no Content-Transfer-Encoding and no `_charset_` field. Text fields are UTF-8.
 
 A general reader awaits line by line and costs several milliseconds a form, more than the rest of an upload. This one
-searches for boundaries in the chunks as they arrive.
+searches for boundaries in the chunks as they arrive. Parts of which all bytes are there, as most are, are taken out of the buffer without
+waiting; the others are read step by step.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class FormReader:
         self._field_bytes = field_bytes
         # The first boundary has no CRLF before it. Adding one makes it like the others.
         self._buffer = bytearray(b"\r\n")
-        self._ended = False
+        self._place = 0
+        """The end of the last part that was taken as a whole. Only `_whole_part` leaves the bytes before it in the buffer."""
 
     async def run(
         self,
@@ -57,6 +59,18 @@ class FormReader:
         """Read the form: each text field as a whole, a file part chunk by chunk. Raises `Refused` for a malformed form."""
         await self._skip_preamble()
         for _ in range(_PART_LIMIT):
+            part = self._whole_part()
+            if part is not None:
+                head, content = part
+                if head.filename is None:
+                    field(head.name, self._decoded(head.name, content))
+                    continue
+                await begin_file(head)
+                if content:
+                    await file_data(content)
+                continue
+            del self._buffer[: self._place]
+            self._place = 0
             if await self._at_end():
                 return
             head = _parse_head(await self._head())
@@ -67,6 +81,22 @@ class FormReader:
                 async for data in self._content():
                     await file_data(data)
         raise Refused(f"the form has more than {_PART_LIMIT} parts")
+
+    def _whole_part(self) -> tuple[PartHead, bytes] | None:
+        """The next part, if the buffer has all of it and the boundary before it is written as usual."""
+        buffer, begin = self._buffer, self._place
+        if not buffer.startswith(b"\r\n", begin):
+            return None
+        head_end = buffer.find(b"\r\n\r\n", begin, begin + _HEAD_LIMIT + 4)
+        if head_end < 0:
+            return None
+        # The delimiter of an empty part begins with the line end after the headers.
+        end = buffer.find(self._delimiter, head_end + 2)
+        if end < 0:
+            return None
+        self._place = end + len(self._delimiter)
+        with memoryview(buffer) as view:
+            return _parse_head(bytes(view[begin + 2 : head_end])), bytes(view[head_end + 4 : end])
 
     async def _more(self) -> None:
         """Add one more chunk to the buffer. Raises `Refused` at the end of the body."""
@@ -136,7 +166,12 @@ class FormReader:
         async for data in self._content():
             value += data
             if len(value) > self._field_bytes:
-                raise TooLarge(f"the form field {name[:80]!r}", self._field_bytes)
+                break
+        return self._decoded(name, value)
+
+    def _decoded(self, name: str, value: bytes | bytearray) -> str:
+        if len(value) > self._field_bytes:
+            raise TooLarge(f"the form field {name[:80]!r}", self._field_bytes)
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:

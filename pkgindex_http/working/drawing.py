@@ -15,7 +15,7 @@ from msgspec import Struct
 WIDTH: Final = 720
 HEIGHT: Final = 180
 _LEFT: Final = 56
-_BOTTOM: Final = 22
+_BOTTOM: Final = 28
 _TOP: Final = 10
 
 
@@ -32,7 +32,7 @@ def drawn(title: str, labels: Sequence[str], series: Sequence[Series], *, unit: 
     top = _round_up(highest)
     plot = HEIGHT - _TOP - _BOTTOM
     step = (WIDTH - _LEFT) / max(1, len(labels))
-    told = f"{title}, {labels[0]} to {labels[-1]}. The highest value is {_number(highest)}{unit}." if labels else title
+    told = f"{title}, {labels[0]} to {labels[-1]}. The highest value is {_number(highest, unit)}." if labels else title
     parts = [
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(told)}">',
         *_scale(top, plot, unit),
@@ -44,13 +44,13 @@ def drawn(title: str, labels: Sequence[str], series: Sequence[Series], *, unit: 
                 continue
             height = max(1.0, plot * value / top)
             x = _LEFT + step * position + step * (1 - share) / 2
-            title_of_bar = f"{labels[position]}: {_number(value)}{unit} {each.name}"
+            title_of_bar = f"{labels[position]}: {_number(value, unit)} {each.name}"
             parts.append(
                 f'<rect class="bar-{number + 1}" x="{x:.1f}" y="{_TOP + plot - height:.1f}" width="{max(1.0, step * share):.1f}"'
                 f' height="{height:.1f}"><title>{escape(title_of_bar)}</title></rect>'
             )
     if labels:
-        y = HEIGHT - 6
+        y = HEIGHT - 5
         parts.append(f'<text x="{_LEFT}" y="{y}">{escape(labels[0])}</text>')
         parts.append(f'<text x="{WIDTH}" y="{y}" text-anchor="end">{escape(labels[-1])}</text>')
     return "\n".join([*parts, "</svg>"])
@@ -61,7 +61,7 @@ def _scale(top: float, plot: int, unit: str) -> list[str]:
     for value in (0.0, top / 2, top):
         y = _TOP + plot - plot * value / top
         lines.append(f'<line class="scale" x1="{_LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        lines.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}{escape(unit)}</text>')
+        lines.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(_number(value, unit))}</text>')
     return lines
 
 
@@ -75,8 +75,9 @@ def _round_up(value: float) -> float:
         power *= 10
 
 
-def _number(value: float) -> str:
-    for size, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= size:
-            return f"{value / (1000 if sign == 'k' else size):.3g}{sign}"
-    return f"{value:.3g}"
+def _number(value: float, unit: str = "") -> str:
+    """The number with a sign for thousands and more, and its unit: `20`, `1.5k`, `10 kB`."""
+    size, sign = next(
+        (each for each in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= each[0]), (1.0, "")
+    )
+    return f"{value / size:.3g}{' ' if unit else ''}{sign}{unit}"

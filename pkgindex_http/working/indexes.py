@@ -163,6 +163,7 @@ async def _new(
         more=form.text("more"),
         seen="",
         projects=(),
+        more_projects=False,
         **await _effect(ask, drafted, None),
     )
 
@@ -172,6 +173,7 @@ async def _edit(
 ) -> Reply:
     config = await ask.engine.indexes.config(ask.index)
     texts = _texts(ask, config)
+    rows = await ask.engine.store.projects(ask.index, limit=_SHOWN + 1)
     shown = {key: form.text(_PREFIX + key) if _PREFIX + key in form.fields else value for key, value in texts.items()}
     return await form_page(
         ask,
@@ -186,7 +188,8 @@ async def _edit(
         rows=[(key, value, _HELP.get(key, "")) for key, value in shown.items()],
         more=form.text("more"),
         seen=_seen(config),
-        projects=[row.display_name or row.name for row in (await ask.engine.store.projects(ask.index))[:_SHOWN]],
+        projects=rows[:_SHOWN],
+        more_projects=len(rows) > _SHOWN,
         **await _effect(ask, drafted, config),
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -43,6 +43,7 @@ from pkgindex_core.protocols.measuring import Figures, Measured
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Doubting, Examiner, Proving
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.policing.lines import ServerPolicies, lines_of
+from pkgindex_core.tools.name_streams import stored_names
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
@@ -173,11 +174,7 @@ class ReadThrough:
         if is_synced(index):
             return await synced_names(self._store, index)
         if mirror_options(index).no_project_list or self._settings.offline:
-
-            async def asked_for(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
-                yield [row for row in await self._store.projects(index.name) if row.name > after]
-
-            return Names(read=asked_for, is_partial=True)
+            return Names(read=partial(stored_names, self._store, index.name), is_partial=True)
         freshness = Freshness(state="fresh")
         if ask:
             freshness = await self._asking.refresh_names(index, await self._store.listing(index.name))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import html
 import json
-import re
-import shutil
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,17 +13,12 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import Attachment, IndexConfig, PageHead
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.wheels import zip_of
+from tests.chromium import Chromium
 from tests.http.conftest import HOSTED, PASSWORD, Serve, Served, serve
 
 __all__ = ["serve"]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.clients,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: nothing shows how a browser treats documentation"),
-]
+pytestmark = [pytest.mark.clients, pytest.mark.asyncio(loop_scope="session")]
 
 PAGE = "<!DOCTYPE html><html><head><link rel=stylesheet href=style.css></head><body><pre id=told></pre>{}</body></html>"
 TELL = "const tell = value => document.getElementById('told').textContent = JSON.stringify(value);"
@@ -84,37 +74,13 @@ form.submit();
 """
 
 
-async def browse(url: str, profile: Path) -> str:
-    """The document that a browser has made of a page, once its scripts have run."""
-    assert CHROMIUM is not None
-    process = await asyncio.create_subprocess_exec(
-        CHROMIUM,
-        "--headless=new",
-        "--no-sandbox",  # the browser's own, which needs rights that a container lacks; not the one that is tested
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--no-first-run",
-        f"--user-data-dir={profile}",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-        url,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        out, _ = await asyncio.wait_for(process.communicate(), 60)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return out.decode()
-
-
-def told(document: str) -> Any:
-    found = re.search(r"<pre id=\"told\">(.*?)</pre>", document, re.DOTALL)
-    assert found is not None, document
-    assert found[1], document
-    return json.loads(html.unescape(found[1]))
+async def told(chromium: Chromium, url: str) -> Any:
+    """What the scripts of a page tell."""
+    async with chromium.window() as window:
+        page = await window.new_page()
+        await page.goto(url)
+        await page.locator("#told:not(:empty)").wait_for()
+        return json.loads(await page.locator("#told").inner_text())
 
 
 async def put(served: Served, index: IndexName, script: str) -> str:
@@ -146,16 +112,11 @@ def with_password(served: Served) -> str:
     return served.url.replace("://", f"://root:{quote(PASSWORD)}@")
 
 
-@pytest.fixture
-def profile(tmp_path: Path) -> Path:
-    return tmp_path / "profile"
-
-
-async def test_a_manual_works(serve: Serve, profile: Path) -> None:
+async def test_a_manual_works(serve: Serve, chromium: Chromium) -> None:
     """Its scripts, styles and storage, and the query that its search field sends."""
     async with serve() as served:
         path = await put(served, HOSTED, MANUAL)
-        assert told(await browse(f"{served.url}{path}?q=needle", profile)) == {
+        assert await told(chromium, f"{served.url}{path}?q=needle") == {
             "theme": "dark",
             "missing": None,
             "length": 1,
@@ -167,22 +128,23 @@ async def test_a_manual_works(serve: Serve, profile: Path) -> None:
 
 
 @pytest.mark.parametrize("private", [False, True])
-async def test_a_script_reads_no_other_page(serve: Serve, profile: Path, private: bool) -> None:
+async def test_a_script_reads_no_other_page(serve: Serve, chromium: Chromium, private: bool) -> None:
     """With a password in the browser, on a public index and on a private one: nothing of the server is read by any means."""
     async with serve() as served:
         config = IndexConfig(name=IndexName("root/private"), acl_read=("root",))
         await served.engine.store.apply([PutIndex(config)], who="[test]")
         await put(served, HOSTED, SPY)
         path = await put(served, config.name if private else HOSTED, SPY)
-        tried = told(await browse(with_password(served) + path, profile))
+        tried = await told(chromium, with_password(served) + path)
         assert tried.pop("origin") == "null"
         assert len(tried) == 16
         assert set(tried.values()) == {"refused"}, tried
 
 
-async def test_a_script_changes_nothing_with_the_readers_password(serve: Serve, profile: Path) -> None:
-    async with serve() as served:
+async def test_a_script_changes_nothing_with_the_readers_password(serve: Serve, chromium: Chromium) -> None:
+    async with serve() as served, chromium.window() as window:
         path = await put(served, HOSTED, FORM)
-        document = await browse(with_password(served) + path, profile)
-        assert "page of another site" in document
+        page = await window.new_page()
+        await page.goto(with_password(served) + path)
+        await page.get_by_text("page of another site").wait_for()
         assert [row.name for row in await served.engine.store.projects(HOSTED)] == ["demo"]

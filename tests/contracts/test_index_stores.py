@@ -70,8 +70,10 @@ class Tuples(MemoryIndex):
     async def tokens(self, user: str) -> Sequence[Token]:
         return tuple(await super().tokens(user))
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        return tuple(await super().projects(index, at=at))
+    async def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[ProjectRow]:
+        return tuple(await super().projects(index, at=at, after=after, limit=limit))
 
     async def releases(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Sequence[Release]:
         return tuple(await super().releases(index, project, at=at))

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
+from msgspec.structs import replace
 
-from benchmarks import fixtures, load, machine, rounds, tables
+from benchmarks import fixtures, load, machine, plots, rounds, tables
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.peers import Target, environments
 from benchmarks.peers.registry import NginxRegistry
@@ -94,10 +96,10 @@ def test_every_question_is_answered_once_on_a_small_scale(root: Path) -> None:
     # Four tables of pages, of a hosted and a mirrored project; the 304s of both; files; uploads into two projects; a growing project;
     # two tables of inherited pages; the requests of devpi list (and its commands, where the client is installed); the start;
     # a first page; three ways to publish; starts over a directory, and answers from one; uv through a cache, and a large file;
-    # a mirror, and one with a long list (where nginx can send the registry).
+    # a list of projects; uploads by commands; three tables of pages for people; a mirror, and one with a long list (where nginx can send the registry).
     mirrors = 0 if NginxRegistry(root).missing() else 2
     client = 0 if environments.missing("devpi-client") else 1
-    assert len(rows) == 4 * 2 + 2 + 1 + 2 + 1 + 2 + (1 + client) + 1 + 1 + 3 + 2 + 2 + mirrors
+    assert len(rows) == 4 * 2 + 2 + 1 + 2 + 1 + 2 + (1 + client) + 1 + 1 + 3 + 2 + 2 + 1 + 1 + 3 + mirrors
     assert not any("| - |" in row for row in rows), "something was left out"
     assert "left out" not in done.stderr
 
@@ -161,6 +163,34 @@ def test_ratios_are_taken_inside_a_round_and_latencies_turned_round() -> None:
     assert _series("us", latency, [100]).advantage_over(_series("peer", latency, [10])) == pytest.approx(10)
     once = rounds.Column(table="t", title="c", connections=1, shows="took")
     assert _series("us", once, [100]).advantage_over(_series("peer", once, [10])) == pytest.approx(10)
+
+
+def test_a_plot_has_a_bar_for_each_row_of_each_column() -> None:
+    pages = rounds.Column(table="Pages", title="10 files", connections=32)
+    memory = rounds.Column(table="Memory", title="<after>", connections=1, shows="count")
+    series = [_series("pkgindex", pages, [100.0]), _series("peer", pages, [10.0]), _series("pkgindex", memory, [7.0])]
+    series[1] = replace(series[1], samples=[replace(series[1].samples[0], cpu_ms=50.0)])
+    report = tables.Report(
+        question="pages",
+        machine=machine.describe(),
+        driver="a test",
+        rounds=1,
+        seconds=1,
+        versions={},
+        left_out={},
+        series=series,
+    )
+    drawing = ET.fromstring(plots.drawn(report))
+    bars = [each for each in drawing if each.tag.endswith("rect")]
+    texts = [each.text for each in drawing if each.tag.endswith("text")]
+    assert texts == [
+        "Pages: 10 files, ms of CPU (less is better)",
+        *("pkgindex", "0.50", "peer", "50.0"),
+        "Memory: <after>, number (less is better)",
+        *("pkgindex", "7.00"),
+    ]
+    assert [each.get("class") for each in bars] == ["own", "peer", "own"]
+    assert 0 < float(bars[0].get("width", "")) < float(bars[1].get("width", ""))
 
 
 def test_a_table_shows_medians_spread_cost_ratio_and_what_a_peer_cannot_do() -> None:

@@ -36,6 +36,7 @@ from pkgindex_core.services.reading.pages import PageRequest, View
 from pkgindex_core.testing.source_cases.base import SourceCases
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http import replicas
+from pkgindex_http.listening import figures
 from pkgindex_http.settings import ServerSettings
 from pkgindex_http.wire import advisory_figures, scrub_figures, served_files
 from pkgindex_mirror.readthrough import measuring
@@ -275,6 +276,7 @@ def metrics() -> str:
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     meters = (
         *served_files.METERS,
+        *figures.METERS,
         *scrub_figures.METERS,
         *advisory_figures.METERS,
         *replicas.METERS,

@@ -60,7 +60,7 @@ READERS = "readers of what strangers sent"
 INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
     "pkgindex_http": (
         {
-            "values and wire formats": "access_log errors listening.* pasting oidc oidc.configured oidc.keys oidc.minting readiness replicas sandbox settings templates troubles wire.*"
+            "values and wire formats": "access_log assets errors listening.* pasting oidc oidc.configured oidc.keys oidc.minting readiness replicas sandbox settings templates troubles wire.*"
         },
         {"request and routing": "admitting conditions requests routing"},
         {
@@ -78,7 +78,7 @@ INSIDE: Mapping[str, tuple[dict[str, str], ...]] = {
             "a cache's handlers": "proxpi proxpi.credentials proxpi.front proxpi.indexes proxpi.pages proxpi.routes proxpi.settings proxpi.variables",
         },
         {
-            "server": "assembling opening plugin routes server",
+            "server": "assembling opening plugin refusing routes server",
             "what runs the server": "deploying.*",
         },
         {"commands": "__main__ cli commands.* proxpi.command_line proxpi.plugin"},

@@ -196,16 +196,16 @@ MirroredStart = Callable[..., AbstractAsyncContextManager[Mirrored]]
 
 @pytest.fixture
 def mirrored(serve: Serve) -> MirroredStart:
-    """`async with mirrored(credentials="u:p", **settings of the mirror plugin) as world`."""
+    """`async with mirrored(credentials="u:p", default_index="root/dev", **settings of the mirror plugin) as world`."""
     quick = {"wait": 5.0, "connect_timeout": 2.0, "read_timeout": 0.5, "page_deadline": 2.5, "first_pause": 0.001}
 
     @asynccontextmanager
-    async def start(*, credentials: str = "", **settings: Any) -> AsyncIterator[Mirrored]:
+    async def start(*, credentials: str = "", default_index: str = HOSTED, **settings: Any) -> AsyncIterator[Mirrored]:
         async with ScriptedUpstream() as upstream:
             upstream.add("demo", MIRRORED_WHEEL)
             url = upstream.url.replace("http://", f"http://{credentials}@") if credentials else upstream.url
             plugins = load_plugins(program=plugin, settings={"mirror": {**quick, **settings}})
-            async with serve(mirrors=True, upstream=url, plugins=plugins) as served:
+            async with serve(mirrors=True, upstream=url, plugins=plugins, default_index=default_index) as served:
                 yield Mirrored(served, upstream)
 
     return start

@@ -129,6 +129,7 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /+login":                                             ("anything", 200),
     "GET /+working.css":                                       ("anything", 200),
     "GET /+search":                                            ("status", 200),  # what one may not read is not found
+    "GET /robots.txt":                                          ("anything", 200),
     "GET /+search.js":                                         ("anything", 200),
     "GET /{user}/{index}/+search":                             ("list", 200),
     "POST /+logout":                                           ("anything", 303),
@@ -169,8 +170,8 @@ ROUTES: Final[dict[str, tuple[str, int] | tuple[str, int, str]]] = {
     "GET /simple/v1+html/{project}/":                          ("read", 200),
     "GET /pypi/{project}/json[/]":                             ("read", 200),
     "GET /pypi/{project}/{version}/json[/]":                   ("read", 200),
-    "GET /project/{project}[/]":                               ("read", 302),
-    "GET /project/{project}/{version}[/]":                     ("read", 302),
+    "GET /project/{project}[/]":                               ("status", 302),  # the page in an index that one may read: here the public one
+    "GET /project/{project}/{version}[/]":                     ("status", 302),
     "GET /packages/{a}/{b}/{c}/{filename}":                    ("read", 302),
     "GET /integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),  # the file has no attestations
     "GET /{user}/{index}/+integrity/{project}/{version}/{filename}/provenance[/]": ("read", 404),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 import logging
+import select
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http import access_log
 from pkgindex_http.access_log import JsonFormatter
 from pkgindex_http.commands.logs import configure_logging
 from pkgindex_http.settings import ServerSettings
@@ -42,6 +46,21 @@ class Logs:
 
     def access(self) -> list[dict[str, Any]]:
         return [line for line in self.lines() if "method" in line]
+
+
+class Writes(io.StringIO):
+    """A stream that keeps each write apart, and waits before each."""
+
+    def __init__(self, written: list[str], goes_on: threading.Event | None = None) -> None:
+        super().__init__()
+        self._written = written
+        self._goes_on = goes_on
+
+    def write(self, text: str) -> int:
+        if self._goes_on is not None:
+            assert self._goes_on.wait(60)
+        self._written.append(text)
+        return len(text)
 
 
 @pytest.fixture
@@ -86,6 +105,52 @@ async def test_a_line_says_who_asked_for_what_and_what_came_of_it(serve: Serve, 
         "agent": "pip/26.3",
     }
     assert (missing["method"], missing["status"], missing["who"], missing["bytes"]) == ("HEAD", 404, "", 0)
+
+
+async def test_lines_are_written_together_but_not_cut(
+    serve: Serve, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each write has whole lines, and so few bytes that a pipe does not mix them with those of other processes."""
+    written: list[str] = []
+    monkeypatch.setattr(logging.getLogger("pkgindex.access").handlers[0], "stream", Writes(written))
+    async with serve(access_log=True) as served, connected(served.address) as (reader, writer):
+        for number in range(40):
+            writer.write(b"GET /+live?%d HTTP/1.1\r\nHost: x\r\nUser-Agent: %s\r\n\r\n" % (number, b"x" * 10 * number))
+            assert (await read_answer(reader)).status == 200
+    assert len(written) < 40
+    assert all(len(each) <= select.PIPE_BUF and each.endswith("\n") for each in written)
+    assert [len(json.loads(line)["agent"]) for each in written for line in each.splitlines()] == [*range(0, 400, 10)]
+
+
+async def test_no_answer_waits_for_a_reader_of_the_log(
+    serve: Serve, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody takes the lines, requests are answered. Afterwards all lines are there."""
+    written: list[str] = []
+    goes_on = threading.Event()
+    monkeypatch.setattr(logging.getLogger("pkgindex.access").handlers[0], "stream", Writes(written, goes_on))
+    async with serve(access_log=True) as served:
+        try:
+            for _ in range(20):
+                async with served.get("/+live") as answer:
+                    assert answer.status == 200
+                await asyncio.sleep(0.01)
+            assert not written
+        finally:
+            goes_on.set()
+    assert len("".join(written).splitlines()) == 20
+
+
+async def test_lines_for_which_there_is_no_room_are_written_by_the_loop(
+    serve: Serve, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, "_MOST_WAITING", 0)
+    async with serve(access_log=True) as served, connected(served.address) as (reader, writer):
+        for number in range(5):
+            writer.write(b"GET /+live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await read_answer(reader)).status == 200
+            assert number <= len(logs.access()) <= number + 1  # the answer is read before its line is written
+    assert len(logs.access()) == 5
 
 
 async def test_a_token_is_named_by_its_id(serve: Serve, logs: Logs) -> None:

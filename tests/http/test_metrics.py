@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_http.listening.replays import KINDS
 from tests.http.conftest import MIRRORED_WHEEL, MirroredStart, Serve, Served, basic
+from tests.http.test_replays import Pair, get
 
 JSON = {"Accept": "application/json"}
 
@@ -145,6 +147,48 @@ class TestFiles:
             document = await counted(world.served, who)
         assert value(document, "pkgindex_files_total", origin="elsewhere") == 1
         assert value(document, "pkgindex_file_bytes_total") == 0
+
+
+class TestAnswers:
+    async def test_repeated_answers_are_counted_by_kind(self, serve: Serve) -> None:
+        async with serve(blobs="") as served:
+            wheel = build_wheel("demo", "1.0")
+            await served.put(wheel)
+            path = f"/root/dev/+f/{wheel.sha256[:3]}/{wheel.sha256[3:16]}/{wheel.filename}"
+            who = await root(served)
+            async with served.get(path) as answer:
+                etag = answer.headers["ETag"]
+            pair = Pair(served.server)
+            for request in (
+                get(),
+                get(path),
+                get(f"{path}.metadata"),
+                get(method="HEAD"),
+                get(path, If_None_Match=etag),
+            ):
+                await pair.kept(request)
+            before = await counted(served, who)
+            await pair.asked(get())
+            after = await counted(served, who)
+        kinds = {kind: value(before, "pkgindex_repeated_answers_total", kind=kind) for kind in KINDS}
+        assert kinds == {"page": 1, "file": 2, "head": 1, "unchanged": 1}
+        assert value(after, "pkgindex_repeated_answers_total", kind="page") == 2
+        # `before` has not counted its own request yet, which `after` has.
+        assert value(after, "pkgindex_requests_total") == value(before, "pkgindex_requests_total") + 2
+        assert value(after, "pkgindex_cache_entries", cache="answers") == 5
+        assert (
+            0
+            < value(after, "pkgindex_cache_bytes", cache="answers")
+            < value(after, "pkgindex_cache_limit_bytes", cache="answers")
+        )
+        assert value(after, "pkgindex_cache_entries", cache="pages") >= 1
+        assert value(after, "pkgindex_cache_bytes", cache="pages") > 0
+
+    async def test_a_server_that_repeats_nothing_says_so(self, serve: Serve) -> None:
+        async with serve(replay_bytes=0) as served:
+            document = await counted(served, await root(served))
+        assert document["pkgindex_repeated_answers_total"] == []
+        assert [each["labels"]["cache"] for each in document["pkgindex_cache_bytes"]] == ["pages", "lists"]
 
 
 class TestPages:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
 from pkgindex_core.changes import PutFile, PutProject, PutRelease
+from pkgindex_core.compression import decompress
+from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.formats.version_documents import encode_metadata
 from pkgindex_core.models import File, PageHead, Release
 from pkgindex_core.names import IndexName, ProjectName
@@ -17,8 +22,9 @@ from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from pkgindex_http.commands.common import ADMINISTRATOR
 from pkgindex_http.wire.description_renderer import clean
 from pkgindex_http.wire.descriptions import Descriptions
-from tests.http.conftest import HOSTED, MirroredStart, Serve, Served
-from tests.http.test_welcome import page
+from tests.http.browsing import Browser
+from tests.http.conftest import HOSTED, MirroredStart, Serve, Served, basic
+from tests.http.test_welcome import BROWSER, page
 
 DEMO = ProjectName("demo")
 README = "# Hello\n\n[site](https://example.com/x) [bad](javascript:alert(1)) [here](/+logout)\n\n<script>alert(1)</script>\n"
@@ -125,10 +131,72 @@ async def test_an_index_is_read_part_by_part(serve: Serve) -> None:
         _, second = await page(served, "/root/dev?after=p199")
         assert "p200<" in second
         assert "p199<" not in second
+        assert "stage, 201 projects" in first
+        for place, shown in (("P199", "p200"), ("o~", "p000"), ("%00", "p000")):
+            assert f"{shown}<" in (await page(served, f"/root/dev?after={place}"))[1]
+        assert "no more projects" in (await page(served, "/root/dev?after=p~"))[1]
+        _, managed = await page(served, "/root/dev/+edit", **basic("root"))
+        assert 'href="../../root/dev?after=p199">more<' in managed
         await served.engine.cataloguing.caught_up()
         _, found = await page(served, "/root/dev/+search?q=P07")
         assert found.count('">p07') == 10
         assert "p080" not in found
+
+
+async def test_a_part_of_an_index_costs_what_it_shows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows that are read do not grow with the index, and neither does the page."""
+    async with serve() as served:
+        changes = [PutProject(HOSTED, ProjectName(f"p{number:04}"), PageHead()) for number in range(2_000)]
+        await served.engine.store.apply(changes, who="[test]")
+        read: list[int] = []
+        projects = MemoryIndex.projects
+
+        async def counted(*args: Any, **options: Any) -> Any:
+            rows = await projects(*args, **options)
+            read.append(len(rows))
+            return rows
+
+        monkeypatch.setattr(MemoryIndex, "projects", counted)
+        for path in ("/root/dev", "/root/dev?after=p1000", "/root/dev/+edit"):
+            read.clear()
+            answer, _ = await page(served, path, **basic("root"))
+            assert answer.status == 200
+            assert 200 <= sum(read) <= 300
+
+
+@pytest.mark.parametrize(
+    ("coding", "decode"), [("gzip", gzip.decompress), ("zstd", partial(decompress, coding="zstd"))]
+)
+async def test_a_page_is_compressed_unless_it_has_the_token_of_a_session(
+    serve: Serve, coding: str, decode: Callable[[bytes], bytes]
+) -> None:
+    """What a URL puts on a page must not tell, by the page's length, whether it is a part of that token."""
+    async with serve() as served:
+        asked = {**BROWSER, "Accept-Encoding": coding}
+        async with served.get("/root/dev?after=", headers=asked) as answer:
+            body = await answer.read()
+            assert answer.headers["Content-Encoding"] == coding
+            assert "Accept-Encoding" in answer.headers["Vary"]
+        _, plain = await page(served, "/root/dev?after=")
+        assert decode(body).decode() == plain
+        browser = Browser(served, **{"Accept-Encoding": coding})
+        await browser.log_in("root")
+        seen = await browser.get("/root/dev")
+        assert 'name="form_token"' in seen.text
+        assert "Content-Encoding" not in seen.headers
+
+
+async def test_assets_are_kept_for_a_year_under_the_name_of_their_bytes(serve: Serve) -> None:
+    async with serve() as served:
+        _, text = await page(served, "/+search")
+        links = re.findall(r'(?:href|src)="./([+][^"]+[?]v=[0-9a-f]{16})"', text)
+        assert [link.partition("?")[0] for link in links] == ["+working.css", "+search.js"]
+        for link in links:
+            async with served.get(f"/{link}") as answer:
+                assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            for other in (link.partition("?")[0], f"{link}0"):
+                async with served.get(f"/{other}") as answer:
+                    assert answer.headers["Cache-Control"] == "public, max-age=600"
 
 
 async def test_a_long_project_has_parts(serve: Serve) -> None:
@@ -197,14 +265,14 @@ async def test_a_description_has_no_script_in_any_kind(kind: str) -> None:
 async def test_a_description_that_does_not_end_is_shown_as_plain_text() -> None:
     """A process that is not done in time is killed, and the text is escaped."""
     rendered = await asyncio.wait_for(Descriptions(seconds=0.01).rendered("# <b>x</b>", "text/markdown"), 5)
-    assert rendered == "<pre># &lt;b&gt;x&lt;/b&gt;</pre>"
+    assert rendered == '<pre tabindex="0"># &lt;b&gt;x&lt;/b&gt;</pre>'
 
 
 async def test_a_short_description_does_not_become_a_huge_page() -> None:
     """Each reference repeats the target of its link."""
     target = "\n   ".join([".. _a: https://a.example/", *["x" * 5000] * 10])
     rendered = await Descriptions().rendered(f"{'a_ ' * 100}\n\n{target}\n", "text/x-rst")
-    assert rendered.startswith("<pre>a_ a_")
+    assert rendered.startswith('<pre tabindex="0">a_ a_')
 
 
 def test_links_lead_to_the_web_only() -> None:

@@ -78,7 +78,7 @@ ADVISORIES: Final = [
 ]
 """The mirror and the stage have advisories of their own. They decide nothing without a policy that reads them."""
 SILENT: Final = {
-    "/+search.js", "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
+    "/+search.js", "/robots.txt", "/+live", "/+ready", "/+authcheck", "/+metrics", "/+api", "/{user}/+api", "/{user}/{index}/+api", "/+status", "/{user}/+tokens", "/",
     "/{user}[/]", "/simple", "/simple/{project}", "/simple/namespaces", "/simple/namespace/{namespace}", "/{user}/{index}/+simple/namespaces", "/{user}/{index}/+simple/namespace/{namespace}", "/{user}/{index}/+simple", "/{user}/{index}/+simple/{project}",
     "/+at/{at}/{user}/{index}/+simple", "/+at/{at}/{user}/{index}/+simple/{project}", "/{user}/{index}/{project}/{version}/+doc",
     "/{user}/{index}/{project}/{version}/+d", "/{user}/{index}/{project}/{version}/+d/{path...}", "/{user}/{index}/+e/{a}/{filename}",
@@ -171,7 +171,9 @@ def tells(about: Content, route: Route, url: str, body: bytes, location: str) ->
         return False
     marks = (about.held.filename.encode(), about.held.sha256.encode())
     shows = any(mark in body for mark in marks) or body in {about.held.data, about.held.metadata}
-    shows = shows or location.endswith("/2.0") or (route.path.endswith("/+diff") and b"2.0" in body)
+    # `root/target` has no policies. Releases are pushed to it here, and a permalink may lead to it.
+    permalink = route.path.startswith("/project/") and location.endswith("/2.0") and "root/target" not in location
+    shows = shows or permalink or (route.path.endswith("/+diff") and b"2.0" in body)
     return shows or about.held.filename in location or location == PROVENANCE or (b'"2.0"' in body and "json" in url)
 
 

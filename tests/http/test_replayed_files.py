@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pkgindex_core.changes import DropFile, PutIndex, PutProject, YankFile
+from pkgindex_core.changes import DropFile, PutFile, PutIndex, PutProject, YankFile
 from pkgindex_core.models import File, PageHead
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.testing.wheels import build_wheel
@@ -99,7 +99,7 @@ async def test_damaged_bytes_are_not_kept(serve: Serve) -> None:
         assert body(await pair.kept(request)) == WHEEL.data
 
 
-@pytest.mark.parametrize("what", ["deleted", "quarantined", "private", "yanked"])
+@pytest.mark.parametrize("what", ["deleted", "replaced", "quarantined", "private", "yanked"])
 @pytest.mark.parametrize("suffix", ["", ".metadata"])
 @pytest.mark.parametrize("is_known", [False, True], ids=["", "another request has learned of it"])
 async def test_a_change_ends_the_kept_answer(serve: Serve, what: str, suffix: str, is_known: bool) -> None:
@@ -110,6 +110,7 @@ async def test_a_change_ends_the_kept_answer(serve: Serve, what: str, suffix: st
         config = (await served.engine.store.tree()).indexes[HOSTED]
         change, status = {
             "deleted": (DropFile(HOSTED, DEMO, file.filename), b"410"),
+            "replaced": (PutFile(HOSTED, DEMO, replace(file, digests={"sha256": "0" * 64})), b"410"),
             "quarantined": (PutProject(HOSTED, DEMO, PageHead(status="quarantined")), b"404"),
             "private": (PutIndex(replace(config, acl_read=("anna",))), b"401"),
             "yanked": (YankFile(HOSTED, DEMO, file.filename, "broken"), b"200"),
@@ -146,6 +147,21 @@ async def test_each_repetition_is_counted(serve: Serve) -> None:
             assert any(changed.values())
             assert {name: after[name] - between[name] for name in after} == changed
             assert now - then == then - downloads == (request == get(path))
+
+
+async def test_a_file_that_comes_back_is_given_again(serve: Serve) -> None:
+    async with serve(blobs=DISK) as served:
+        file = await served.put(WHEEL)
+        pair, request = Pair(served.server), get(path_of(file))
+        await pair.kept(request)
+        await served.engine.store.apply([DropFile(HOSTED, DEMO, file.filename)], who="[test]")
+        for _ in range(3):
+            said, repeated = await pair.asked(request)
+            assert said.startswith(b"HTTP/1.1 410 ")
+            assert not repeated
+        await served.engine.store.apply([PutFile(HOSTED, DEMO, file)], who="[test]")
+        assert body((await pair.asked(request))[0]) == WHEEL.data
+        assert body(await Pair(served.server).kept(request)) == WHEEL.data
 
 
 @pytest.mark.parametrize("audited", [False, True])

@@ -34,7 +34,7 @@ from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tokens import new_token
 from pkgindex_http import plugin
-from pkgindex_http.access_log import AccessLine
+from pkgindex_http.access_log import AccessLine, AccessLines
 from pkgindex_http.routing import Match
 from pkgindex_http.server import Server
 from pkgindex_http.settings import RemoteUser
@@ -141,7 +141,7 @@ async def test_no_more_memory_is_taken_than_is_counted(serve: Serve) -> None:
                 cache._values.clear()
             gc.collect()
             before = tracemalloc.get_traced_memory()[0]
-            replays._kept = replays._nothing()
+            replays.kept = replays._nothing()
             gc.collect()
             assert before - tracemalloc.get_traced_memory()[0] <= counted
         finally:
@@ -487,9 +487,9 @@ async def test_a_repeated_answer_counts_like_another_one(serve: Serve) -> None:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             assert isinstance(record.args, tuple)
-            line = record.args[0]
-            assert isinstance(line, AccessLine)
-            lines.append(line)
+            some = record.args[0]
+            assert isinstance(some, AccessLines)
+            lines.extend(some.lines)
 
     access = logging.getLogger("pkgindex.access")
     handler, level = Handler(), access.level
@@ -513,6 +513,8 @@ async def test_a_repeated_answer_counts_like_another_one(serve: Serve) -> None:
                 assert (connections.requests_count, connection._request_count) == (counted_before + 1, here + 1)
                 assert connection._next_keepalive_close_time > deadline
                 said = await other.say(request)
+                assert served.server._access_log is not None
+                await served.server._access_log.close()
                 plain, repeated, far = lines[-4], lines[-2], lines[-1]
                 assert far.client == "10.0.0.9"
                 same = {"time": "", "client": "", "ms": 0.0}
@@ -547,7 +549,7 @@ async def test_no_secret_is_shown(serve: Serve) -> None:
         replays = served.server.replays
         assert replays is not None
         secret = anna["Authorization"].split()[1]
-        for each in (replays, replays._kept, [kept for _, kept in replays._kept.items()], pair.talk.connection):
+        for each in (replays, replays.kept, [kept for _, kept in replays.kept.items()], pair.talk.connection):
             assert secret not in repr(each)
             assert "correct horse" not in repr(each)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core.changes import Commit, DropFile, DropIndex, DropToken, PutFile, PutIndex, PutUser, YankFile
 from pkgindex_core.formats.feed import decode_commits, decode_head
@@ -30,6 +31,7 @@ from pkgindex_http.server import Server
 from pkgindex_http.settings import ServerSettings
 from tests.database_server import DatabaseServer
 from tests.http.conftest import HOSTED, PASSWORD, MirroredStart, Serve, Served, basic, hash_of, loaded_plugins
+from tests.http.test_replays import Pair, get
 
 PATIENCE = 60.0
 PRIVATE = IndexName("anna/private")
@@ -565,3 +567,19 @@ async def test_a_clearing_of_the_copy_takes_nothing_that_is_copied(
                 return await blobs.owns(TWO.sha256)
 
             await until(is_there)
+
+
+async def test_a_copy_that_is_not_whole_any_more_repeats_no_answer(serve: Serve, tmp_path: Path) -> None:
+    """A file is missing at the primary, so the copy must have further commits before it shows anything again."""
+    async with serve() as primary:
+        await primary.put(ONE)
+        async with replica_of(primary.url, ROOT, tmp_path / "copy") as replica:
+            pair = Pair(replica.server)
+            await pair.kept(get())
+            state = replica.engine.replica
+            assert state is not None
+            assert state.note is not None
+            state.note = replace(state.note, until=Serial(await replica.engine.store.head() + 1))
+            said, repeated = await pair.asked(get())
+            assert not repeated
+            assert said.startswith(b"HTTP/1.1 503 ")

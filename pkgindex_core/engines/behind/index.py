@@ -222,19 +222,23 @@ class IndexBehind(PassingIndex):
             found.setdefault(*stored)
         return min(found.items(), default=None, key=itemgetter(0))
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
+    async def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[ProjectRow]:
         before = list(self._pending.values())
-        rows = await self.inner.projects(index, at=at)
+        rows = await self.inner.projects(index, at=at, after=after, limit=limit)
         if at is not None or not (before or self._pending):
             return rows
         shown = {row.name: row for row in rows}
-        for page in [page for page in (*before, *self._pending.values()) if page.key[0] == index]:
+        for page in [
+            page for page in (*before, *self._pending.values()) if page.key[0] == index and page.key[1] > after
+        ]:
             project, head = page.key[1], page.head
             (standing,) = await self.standings(project, [index])
-            # A page that was stored meanwhile may be missing in the rows.
+            # A page that was stored meanwhile may be missing in the rows, and one behind the last of them is cut off again.
             if standing == page.standing or (standing.holds and project not in shown):
                 shown[project] = ProjectRow(project, head.display_name or project, standing.stamp)
-        return [shown[name] for name in sorted(shown)]
+        return [shown[name] for name in sorted(shown)[:limit]]
 
     async def project_count(self, index: IndexName) -> int:
         while True:

@@ -125,6 +125,9 @@ class KeptSpool:
     async def flush(self) -> None:
         await self._inner.flush()
 
+    def flushed(self) -> Path:
+        return self._inner.flushed()
+
     @property
     def size(self) -> int:
         return self._inner.size

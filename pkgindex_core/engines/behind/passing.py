@@ -103,8 +103,10 @@ class PassingIndex:
     ) -> Coming[tuple[ProjectName, Attachment] | None]:
         return self.inner.find_attachment(index, filename, at=at)
 
-    def projects(self, index: IndexName, *, at: Serial | None = None) -> Coming[Sequence[ProjectRow]]:
-        return self.inner.projects(index, at=at)
+    def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Coming[Sequence[ProjectRow]]:
+        return self.inner.projects(index, at=at, after=after, limit=limit)
 
     def project_count(self, index: IndexName) -> Coming[int]:
         return self.inner.project_count(index)

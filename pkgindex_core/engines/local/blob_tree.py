@@ -65,6 +65,7 @@ class BlobTree:
         self._blobs = root / "sha256"
         self._damaged = root / "damaged"
         self._operations = operations
+        self._shards: dict[str, Path] = {}  # their paths, by their names
         self._durable: set[str] = set()  # shards whose name this process has synced
         self._doubtful: set[Path] = set()  # directories whose name could not be synced
         self._suspect: set[Sha256] = set()  # blobs with a failed sync: only a new copy can be trusted
@@ -198,7 +199,7 @@ class BlobTree:
     def open(self, key: Sha256) -> tuple[int, int] | None:
         """A descriptor for reading, which the caller must close, and the size; None when there is no such blob."""
         try:
-            descriptor = self._operations.open(self.path(key))
+            descriptor = self._operations.open(self._place(key))
         except OSError as error:
             if error.errno in _NOTHING_OF_OURS:
                 return None
@@ -239,6 +240,12 @@ class BlobTree:
         if parse_sha256(key) != key:  # only a sha256 may become part of a path
             raise FileNotFoundError(errno.ENOENT, "no sha256")
         return f"{self._blobs}/{key[:SHARD_DIGITS]}/{key}"
+
+    def _shard(self, key: Sha256) -> Path:
+        name = key[:SHARD_DIGITS]
+        if name not in self._shards:
+            self._shards[name] = self.path(key).parent
+        return self._shards[name]
 
     def close(self, descriptor: int) -> None:
         with suppress(OSError):  # durable data was synced before; the descriptor is closed either way
@@ -331,7 +338,7 @@ class BlobTree:
     def _examine(self, key: Sha256, size: int | None) -> _FileCheck | None:
         """Examine the file under a blob's name, and compare its bytes."""
         try:
-            descriptor = self._operations.open(self.path(key))
+            descriptor = self._operations.open(self._place(key))
         except OSError as error:
             if error.errno in _NOTHING_OF_OURS:
                 return None
@@ -355,20 +362,19 @@ class BlobTree:
         return digest.hexdigest()
 
     def _make_shard(self, key: Sha256) -> None:
-        shard = self.path(key).parent
-        if shard.name in self._durable:
+        shard = key[:SHARD_DIGITS]
+        if shard in self._durable:
             return
-        self._have_directory(shard)
-        self._durable.add(shard.name)
+        self._have_directory(self._shard(key))
+        self._durable.add(shard)
 
     @contextmanager
     def _locked(self, key: Sha256) -> Iterator[int]:
         """Lock the directory of a key against other writers."""
-        shard = self.path(key).parent
         try:
-            descriptor = self._operations.open_directory(shard)
+            descriptor = self._operations.open_directory(self._shard(key))
         except FileNotFoundError:
-            self._durable.discard(shard.name)  # the directory was removed; the next writer makes it again
+            self._durable.discard(key[:SHARD_DIGITS])  # the directory was removed; the next writer makes it again
             raise
         try:
             self._operations.lock(descriptor)

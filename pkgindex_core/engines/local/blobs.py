@@ -74,9 +74,7 @@ class LocalBlobs:
         return LocalSpool(self._tree.spools, self._keep, algorithms, workers=self._workers, operations=self._operations)
 
     async def put(self, data: bytes) -> Blob:
-        async with self.spool() as spool:
-            await spool.write(data)
-            return await spool.keep()
+        return await in_worker(self._workers, "keeping a blob", self._put_here, data)
 
     async def _keep(self, spool: LocalSpool) -> Blob:
         return await in_worker(self._workers, "keeping a blob", self._keep_here, spool)
@@ -145,6 +143,11 @@ class LocalBlobs:
         """Do nothing: no files stay open between calls."""
 
     # The methods below run in workers.
+
+    def _put_here(self, data: bytes) -> Blob:
+        spool = self.spool()
+        spool.take(data)
+        return self._keep_here(spool)
 
     def _keep_here(self, spool: LocalSpool) -> Blob:
         with spool.lock:

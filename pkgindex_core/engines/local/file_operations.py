@@ -12,7 +12,6 @@ The engine relies only on these promises of the kernel:
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
@@ -23,6 +22,7 @@ from typing import TypeVar, TypeVarTuple
 
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.storage_failures import storage_failure
+from pkgindex_core.tools.workers import begun
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -136,8 +136,8 @@ def submit(
     """Start a blocking function in the engine's threads."""
     try:
         return workers.submit(function, *arguments)
-    except RuntimeError as error:  # the executor was shut down
-        raise Unavailable(f"stopped before {doing}", hint="the server is shutting down; try again") from error
+    except RuntimeError as error:
+        raise _stopped(doing) from error
 
 
 async def in_worker(
@@ -151,8 +151,16 @@ async def in_worker(
 
     Cancelling the caller does not stop a function that has begun, so it must not depend on its caller.
     """
-    running = submit(workers, doing, function, *arguments)
     try:
-        return await asyncio.wrap_future(running)
+        running = begun(workers, function, *arguments)
+    except RuntimeError as error:
+        raise _stopped(doing) from error
+    try:
+        return await running
     except OSError as error:
         raise storage_failure(error, doing, place=place) from error
+
+
+def _stopped(doing: str) -> Unavailable:
+    """The error when the workers are closed."""
+    return Unavailable(f"stopped before {doing}", hint="the server is shutting down; try again")

@@ -58,7 +58,8 @@ class LocalSpool:
         self._size = 0
         self._pending = bytearray()
         self._unhashed = 0  # the number of bytes at the end of `_pending` that are not hashed yet
-        self._file = directory / f"{secrets.token_hex(16)}.part"
+        self._directory = directory
+        self._file: Path | None = None
         self._descriptor: int | None = None
         self._moved_to: Path | None = None
         self._closed = False
@@ -89,18 +90,28 @@ class LocalSpool:
         self._require_open()
         if isinstance(data, memoryview):
             data = data.cast("B")
-        length = len(data)
-        if len(self._pending) + length < HOP:
-            self._pending += data
-            self._unhashed += length
+        if len(self._pending) + len(data) < HOP:
+            self.take(data)
         else:
+            length = len(data)
             await self._hop(self._append, data)
-        self._size += length
+            self._size += length
 
     async def flush(self) -> None:
         self._require_open()
         if self._pending or self._descriptor is None:
             await self._hop(self._append, b"")
+
+    def flushed(self) -> Path:
+        self._require_open()
+        if self._pending or self._descriptor is None:
+            self._broken = True
+            try:
+                self._append(b"")
+            except OSError as error:
+                raise storage_failure(error, "writing new bytes") from error
+            self._broken = False
+        return self.path
 
     @property
     def size(self) -> int:
@@ -110,14 +121,14 @@ class LocalSpool:
     def path(self) -> Path:
         if self._moved_to is not None:
             return self._moved_to
-        if self._descriptor is None:
-            with self.lock:
-                self._require_open()
-                try:
-                    self._create()
-                except OSError as error:
-                    raise storage_failure(error, "opening a file for new bytes") from error
-        return self._file
+        if self._file is not None:
+            return self._file
+        with self.lock:
+            self._require_open()
+            try:
+                return self._create()[0]
+            except OSError as error:
+                raise storage_failure(error, "opening a file for new bytes") from error
 
     def hexdigest(self, algorithm: str = "sha256") -> str:
         # In the event loop, but at most a HOP, and nothing after a `flush`.
@@ -129,6 +140,12 @@ class LocalSpool:
         self._require_open()
         self._finished = True
         return await self._keeper(self)
+
+    def take(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes in memory, however many. For stores that have the whole blob."""
+        self._pending += data
+        self._unhashed += len(data)
+        self._size += len(data)
 
     # For keepers, in a worker, holding `lock`.
 
@@ -145,12 +162,12 @@ class LocalSpool:
     def spill(self) -> tuple[Path, int]:
         """Write all bytes to the file; return its path and its descriptor, which the spool closes."""
         self._require_inside()
-        descriptor = self._create()
+        path, descriptor = self._create()
         self._hash_pending()
         if self._pending:
             self._operations.write(descriptor, self._pending)
             self._pending.clear()
-        return self._file, descriptor
+        return path, descriptor
 
     def moved(self, path: Path) -> None:
         """Record that the store has moved the file to `path`, so that the spool does not remove it."""
@@ -164,17 +181,19 @@ class LocalSpool:
                 return
             self._finished = True
             with suppress(OSError):  # a later sweep removes the file
-                if self._moved_to is None:
+                if self._moved_to is None and self._file is not None:
                     self._operations.unlink(self._file)
             with suppress(OSError):  # the file was synced before it was moved, so an error of `close` does not matter
                 self._operations.close(descriptor)
 
-    def _create(self) -> int:
-        if self._descriptor is None:
-            self._descriptor = self._operations.create(self._file)
+    def _create(self) -> tuple[Path, int]:
+        if self._file is None or self._descriptor is None:
+            file = self._directory / f"{secrets.token_hex(16)}.part"
+            self._descriptor = self._operations.create(file)
+            self._file = file
             self._operations.lock(self._descriptor)
             failpoint("blob.opened")
-        return self._descriptor
+        return self._file, self._descriptor
 
     def _append(self, data: bytes | bytearray | memoryview) -> None:
         with self.lock:

@@ -132,8 +132,12 @@ class MemorySpool:
         self._hasher.update(memoryview(data).cast("B"))
 
     async def flush(self) -> None:
+        self.flushed()
+
+    def flushed(self) -> Path:
         self._require_open()
         self._show(len(self._data))
+        return self._path
 
     @property
     def size(self) -> int:

@@ -149,9 +149,13 @@ class MemoryIndex(MemoryNotes):
                 return project, known[project].attachments[filename]
         return None
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        rows = []
-        for name in sorted(self._state(at).index(index).projects):
+    async def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[ProjectRow]:
+        rows: list[ProjectRow] = []
+        for name in sorted(name for name in self._state(at).index(index).projects if name > after):
+            if limit is not None and len(rows) >= limit:
+                break
             found = self._project(index, name, at)
             if found is not None and found.holds:
                 rows.append(ProjectRow(name, found.standing.head.display_name or name, found.standing.stamp))

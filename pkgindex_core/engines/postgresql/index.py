@@ -132,8 +132,10 @@ class PostgresqlIndex(PostgresqlNotes):
     ) -> tuple[ProjectName, Attachment] | None:
         return await queries.find_attachment(self._sessions, index, filename, serial_of(at))
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        return await queries.projects(self._sessions, index, serial_of(at))
+    async def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[ProjectRow]:
+        return await queries.projects(self._sessions, index, serial_of(at), after, limit)
 
     async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
         return await queries.stored_bytes(self._sessions, index, project)

@@ -240,11 +240,16 @@ async def find_attachment(
     return (ProjectName(row[0]), _attachment_decoder.decode(row[1])) if row else None
 
 
-async def projects(sessions: Sessions, index: IndexName, at: int) -> Sequence[ProjectRow]:
+async def projects(
+    sessions: Sessions, index: IndexName, at: int, after: str, limit: int | None
+) -> Sequence[ProjectRow]:
     rows = await sessions.rows(
-        "SELECT project, head, stamp FROM standings WHERE index_name = $1 AND died > $2 AND born <= $2 AND holds ORDER BY project",
+        "SELECT project, head, stamp FROM standings"
+        " WHERE index_name = $1 AND project > $3 AND died > $2 AND born <= $2 AND holds ORDER BY project LIMIT $4",
         index,
         at,
+        after,
+        limit,
     )
     return [ProjectRow(name, _head_decoder.decode(body).display_name or name, stamp) for name, body, stamp in rows]
 

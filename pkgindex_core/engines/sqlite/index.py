@@ -65,7 +65,7 @@ class SqliteIndex(SqliteNotes):
         readers = Readers(path)
         self._touches = Touches(lambda serials: readers.in_thread(partial(queries.touched, serials=serials)))
         try:
-            writer = Writer(path, clock, made=self._touches.note, committed=self._moved.tell)
+            writer = Writer(path, clock, made=self._touches.note, committed=self._told)
         except BaseException:
             readers.close()
             raise
@@ -74,6 +74,8 @@ class SqliteIndex(SqliteNotes):
         self._tree_seen = Serial(-1)
         self._seen = Serial(0)
         self._seen_version = -1
+        self._is_just_seen = False
+        """Whether `seen` has asked the database in this turn of the event loop, and no commit of this process came since."""
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -84,6 +86,7 @@ class SqliteIndex(SqliteNotes):
     # Reading. `here` is the connection of this thread, for bounded reads that are faster than a thread switch.
 
     async def head(self) -> Serial:
+        self._is_just_seen = False  # `seen` is to know at least this
         return self._readers.here(queries.head)
 
     async def serial_at(self, moment: Timestamp) -> Serial:
@@ -160,8 +163,11 @@ class SqliteIndex(SqliteNotes):
     ) -> tuple[ProjectName, Attachment] | None:
         return self._readers.here(partial(queries.find_attachment, index=index, filename=filename, at=serial_of(at)))
 
-    async def projects(self, index: IndexName, *, at: Serial | None = None) -> Sequence[ProjectRow]:
-        return await self._readers.in_thread(partial(queries.projects, index=index, at=serial_of(at)))
+    async def projects(
+        self, index: IndexName, *, at: Serial | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[ProjectRow]:
+        read = partial(queries.projects, index=index, at=serial_of(at), after=after, limit=limit)
+        return await self._readers.in_thread(read)
 
     async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
         return self._readers.here(partial(queries.stored_bytes, index=index, project=project))
@@ -225,11 +231,28 @@ class SqliteIndex(SqliteNotes):
             await self._writer.replay(tuple(commits))
 
     def seen(self) -> Serial:
+        # Once a turn of the loop: a request that arrived before the turn began cannot know of a later commit of another process. It
+        # saves most of the questions of an upload, and all but one of those of requests that arrive together.
+        if self._is_just_seen:
+            return self._seen
         version = self._readers.here(queries.data_version)
         if version != self._seen_version:
             self._seen = self._readers.here(queries.head)
             self._seen_version = version  # read before the head, so that a later commit makes the next call read again
+        try:
+            asyncio.get_running_loop().call_soon(self._forget_just_seen)
+        except RuntimeError:  # no loop runs
+            return self._seen
+        self._is_just_seen = True
         return self._seen
+
+    def _forget_just_seen(self) -> None:
+        self._is_just_seen = False
+
+    def _told(self) -> None:
+        """Commits of this process are durable, and their callers are about to go on."""
+        self._is_just_seen = False
+        self._moved.tell()
 
     async def touched(self, after: Serial) -> Touched | Everything:
         return await self._touches.between(after, self.seen())
@@ -253,7 +276,7 @@ class SqliteIndex(SqliteNotes):
         if self._closing is None:
             self._writer.refuse_more()
             self._closing = asyncio.ensure_future(asyncio.to_thread(self._release))
-            self._moved.tell()
+            self._told()
         await asyncio.shield(self._closing)
 
     def _release(self) -> None:

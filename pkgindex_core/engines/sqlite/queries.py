@@ -336,10 +336,12 @@ def find_attachment(reader: Reader, index: IndexName, filename: str, at: int) ->
     return (ProjectName(row[0]), _attachment_decoder.decode(row[1])) if row else None
 
 
-def projects(reader: Reader, index: IndexName, at: int) -> Sequence[ProjectRow]:
+def projects(reader: Reader, index: IndexName, at: int, after: str, limit: int | None) -> Sequence[ProjectRow]:
+    # No name is empty, so all names are after "". A negative limit is none.
     found = reader.connection.execute(
-        "SELECT project, head, stamp FROM standings WHERE index_id = ? AND died > ? AND born <= ? AND holds ORDER BY project",
-        (reader.index_id(index), at, at),
+        "SELECT project, head, stamp FROM standings"
+        " WHERE index_id = ? AND project > ? AND died > ? AND born <= ? AND holds ORDER BY project LIMIT ?",
+        (reader.index_id(index), after, at, at, -1 if limit is None else limit),
     )
     return [ProjectRow(name, _head_decoder.decode(body).display_name or name, stamp) for name, body, stamp in found]
 
@@ -365,7 +367,6 @@ def listing(reader: Reader, index: IndexName) -> Listing:
 
 def listed_names(reader: Reader, index: IndexName, after: str, stamp: Serial) -> Sequence[ProjectRow]:
     """One batch of a list, after a name."""
-    # No name is empty, so all names are after "".
     found = reader.connection.execute(
         "SELECT name, coalesce(display, name) FROM listed_names WHERE index_id = ? AND name > ? ORDER BY name LIMIT ?",
         (reader.index_id(index), after, BATCH),

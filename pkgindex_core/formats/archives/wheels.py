@@ -43,7 +43,7 @@ def inspect_wheel(
     rows = records.parse_record(record, limits, findings) if record is not None else None
     if rows is not None:
         records.compare_names(rows, files, f"{info}/RECORD", findings)
-    _check_data(file, members, rows or {}, budget, findings)
+    _check_data(file, members, rows or {}, {f"{info}/{part}": data for part, data in known.items()}, budget, findings)
     if "WHEEL" in known:
         check_wheel_file(known["WHEEL"], name, findings)
     if "entry_points.txt" in known:
@@ -117,14 +117,19 @@ def _read_info(
 
 
 def _check_data(
-    file: BinaryIO, members: list[ZipMember], rows: Mapping[str, records.Row], budget: Budget, findings: Findings
+    file: BinaryIO,
+    members: list[ZipMember],
+    rows: Mapping[str, records.Row],
+    known: Mapping[str, bytes],
+    budget: Budget,
+    findings: Findings,
 ) -> None:
-    """Unpack every member once, in the order of the archive, and compare it with its row of RECORD."""
+    """Unpack every member once, in the order of the archive, and compare it with its row of RECORD. `known` members are unpacked already."""
     for member in members:
         row = rows.get(member.name)
         digest = hashlib.new(row.algorithm) if row is not None and row.algorithm else None
         try:
-            for piece in unpack(file, member, budget):
+            for piece in (known[member.name],) if member.name in known else unpack(file, member, budget):
                 if digest is not None:
                     digest.update(piece)
         except DamagedError as damage:

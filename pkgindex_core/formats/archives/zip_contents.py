@@ -43,6 +43,12 @@ def method_problem(member: ZipMember) -> str:
 
 def unpack(file: BinaryIO, member: ZipMember, budget: Budget) -> Iterator[bytes]:
     """Yield the member's bytes, in pieces. Raises `DamagedError` at the end, or as soon as damage is certain."""
+    whole = _unpacked_at_once(file, member)
+    if whole is not None:
+        if whole:
+            yield whole
+        budget.check()
+        return
     pieces = _stored(file, member) if member.method == STORED else _packed(file, member)
     size = 0
     crc = 0
@@ -57,6 +63,25 @@ def unpack(file: BinaryIO, member: ZipMember, budget: Budget) -> Iterator[bytes]
         raise DamagedError(f"the member {shown(member.name)} is smaller than its header says")
     if crc != member.crc:
         raise DamagedError(f"the member {shown(member.name)} has a wrong checksum")
+
+
+def _unpacked_at_once(file: BinaryIO, member: ZipMember) -> bytes | None:
+    """The bytes of a small member; None if it is large or unusual, or if anything is wrong with it."""
+    if max(member.packed, member.size) > _PIECE or member.method not in {STORED, DEFLATED}:
+        return None
+    file.seek(member.data)
+    data = file.read(member.packed)
+    if member.method == DEFLATED:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            whole = inflater.decompress(data, member.size + 1)
+        except zlib.error:
+            return None
+        if not inflater.eof or inflater.unused_data or inflater.unconsumed_tail:
+            return None
+    else:
+        whole = data
+    return whole if len(whole) == member.size and zlib.crc32(whole) == member.crc else None
 
 
 def unpack_whole(file: BinaryIO, member: ZipMember, budget: Budget) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,10 @@ _TURN_SECONDS: Final = 5.0
 """Seconds between two attempts to be the one that updates."""
 _WAIT_SECONDS: Final = 5.0
 _COLLECT_SECONDS: Final = 0.5
-"""Seconds in which commits are collected for one update."""
+"""Least seconds in which commits are collected for one update."""
+_REST: Final = 19
+"""How many times as long as an update took commits are collected for the next one. An update reads all files of each touched project, so
+while files are uploaded into a large project one after another, at most a twentieth of the time goes into its entry."""
 _PAUSE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
@@ -41,9 +45,15 @@ class CatalogueFollower:
             try:
                 if not await cataloguing.may_step():
                     await asyncio.sleep(_TURN_SECONDS)
-                elif not await cataloguing.step():
-                    await self._store.wait(await cataloguing.serial(), timeout=_WAIT_SECONDS)
+                    continue
+                head, begun = await self._store.head(), time.monotonic()
+                is_made = await cataloguing.step()
+                took, progress = time.monotonic() - begun, await cataloguing.progress()
+                if not is_made:
+                    await self._store.wait(progress.serial, timeout=_WAIT_SECONDS)
                     await asyncio.sleep(_COLLECT_SECONDS)
+                elif progress.walking is None and progress.serial >= head:
+                    await asyncio.sleep(max(_COLLECT_SECONDS, _REST * took))
             except PkgIndexError as error:
                 _log.warning("searches cannot be brought up to date now: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)

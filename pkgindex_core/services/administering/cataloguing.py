@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from pkgindex_core.changes import Commit, DropIndex, MirrorNames
-from pkgindex_core.models import IndexConfig, ProjectRow, Serial, Tree
+from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import BlobStore, ChangeLog, ListedNames, Projects, ReleaseRecords, Trees
 from pkgindex_core.protocols.catalogue import (
@@ -65,8 +65,6 @@ class Cataloguing:
         """Whether a follower makes steps in this process."""
         self._turn = asyncio.Lock()
         self._identity = ""
-        self._walked: tuple[IndexName, Sequence[ProjectRow]] | None = None
-        """The rows of the index through which the walk goes."""
         self._later: dict[_Key, tuple[float, int]] = {}
         """Mirrored projects whose metadata may come: when to look, by the clock of the event loop, and for which time."""
 
@@ -90,9 +88,9 @@ class Cataloguing:
         """Whether this process is the one that updates the catalogue."""
         return await self._catalogue.lead()
 
-    async def serial(self) -> Serial:
-        """The last commit that the catalogue knows."""
-        return (await self._catalogue.progress()).serial
+    async def progress(self) -> CatalogueProgress:
+        """How far the catalogue is."""
+        return await self._catalogue.progress()
 
     async def step(self) -> bool:
         """Make one update. False: there is nothing to do."""
@@ -128,14 +126,11 @@ class Cataloguing:
                 return CatalogueUpdate(names=[NamesUpdate(index=index, put=put)], progress=progress)
             return CatalogueUpdate(progress=replace(before, walking=(index, "projects", "")))
         if part == "projects" and index in tree.indexes:
-            if self._walked is None or self._walked[0] != index:
-                self._walked = (index, await self._store.projects(index))
-            rows = [row for row in self._walked[1] if row.name > after][:_PROJECTS]
+            rows = await self._store.projects(index, after=after, limit=_PROJECTS)
             if rows:
                 entries = await self._read(tree, [(index, row.name) for row in rows])
                 progress = replace(before, walking=(index, part, rows[-1].name))
                 return CatalogueUpdate(put=[each for each in entries.values() if each is not None], progress=progress)
-        self._walked = None
         following = min((name for name in tree.indexes if name > index), default=None)
         if following is None:
             return CatalogueUpdate(progress=replace(before, walking=None))

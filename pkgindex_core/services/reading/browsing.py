@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from pkgindex_core.models import IndexConfig, ProjectRow
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import PageFilter, Principal
+from pkgindex_core.protocols import ListedNames, PageFilter, Principal, Projects
 from pkgindex_core.rules.filtering import applying, withheld
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.name_streams import without
 from pkgindex_core.tools.sources import Sources
 
 
+class _Store(Projects, ListedNames, Protocol): ...
+
+
 class Browsing:
     """Goes through the projects of an index."""
 
-    def __init__(self, *, resolving: Resolving, sources: Sources, filters: Mapping[str, PageFilter]) -> None:
+    def __init__(
+        self, *, store: _Store, resolving: Resolving, sources: Sources, filters: Mapping[str, PageFilter]
+    ) -> None:
+        self._store = store
         self._resolving = resolving
         self._sources = sources
         self._filters = filters
@@ -25,6 +32,11 @@ class Browsing:
         """The index and the bases that the principal may read, in the order in which they are searched."""
         seen = await self._resolving.chain(start, principal)
         return seen.layers
+
+    async def count(self, layer: IndexConfig) -> int:
+        """The number of projects of an index without its bases; for a mirror those that its upstream listed, or else the stored pages."""
+        listed = (await self._store.listing(layer.name)).count if layer.mirrored else 0
+        return listed or await self._store.project_count(layer.name)
 
     async def has(self, index: IndexName, project: ProjectName, *, principal: Principal) -> bool:
         """Whether an index itself shows a project, as far as is stored: a name that policies hide is absent."""

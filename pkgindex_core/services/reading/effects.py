@@ -82,9 +82,9 @@ class ChangePreviews:
         )
 
     async def _names(self, layers: list[IndexConfig]) -> Mapping[ProjectName, str]:
-        """The projects of hosted layers, with their display names."""
+        """The first projects of hosted layers, with their display names: more than are looked at, if there are more."""
         hosted = {config.name for config in layers if not config.mirrored}
-        rows = [row for name in sorted(hosted) for row in await self._store.projects(name)]
+        rows = [row for name in sorted(hosted) for row in await self._store.projects(name, limit=PROJECTS + 1)]
         return {row.name: row.display_name or row.name for row in rows}
 
     async def _compared(self, project: ProjectName, shown: str, old: Chain | None, new: Chain) -> ProjectEffect | None:

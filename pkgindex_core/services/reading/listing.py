@@ -1,7 +1,7 @@
 """Project lists: the names that an index shows, its own and those of its mirrors, in one sorted stream.
 
 The tag of a list depends on its content: hosted names are few and are read; a mirror's 886,000 names are represented by the
-serial of the stored list. The list is written part by part in a worker (`name_streams`) and cached in compressed form, so
+serial of the stored list. Such a list is written in sections (`long_lists`) and cached in compressed form, so
 that it is made once and an upstream's list is never held as Python strings.
 
 Each name has the serial that last changed its project here. A name that is known only from an upstream's list has the serial of
@@ -14,14 +14,15 @@ is partial.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
 
 from pkgindex_core.clock import Timestamp
-from pkgindex_core.compression import CODINGS, Compressor, decompress
+from pkgindex_core.compression import CODINGS, compress, decompress, recoded
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import IndexConfig, ProjectRow, Serial
 from pkgindex_core.names import IndexName, ProjectName
@@ -39,13 +40,16 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, fingerprints, withheld
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
+from pkgindex_core.services.reading.long_lists import LongList, LongLists, Read
 from pkgindex_core.services.reading.pages import Bodies, PageAnswer
 from pkgindex_core.services.reading.resolving import Resolving
-from pkgindex_core.tools.name_streams import Part, Rows, aligned, held, joined, json_array, united, without
+from pkgindex_core.tools.name_streams import held, joined, json_array, without
 from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
+_SHARE: Final = 4
+"""Long lists take at most a quarter of the bytes of the page cache, beside it."""
 _IN_PLACE: Final = 16 * 1024
 """Bytes of a compressed list that is decompressed in the event loop's thread. It takes less time than a switch of threads, each of which keeps
 memory for its largest list."""
@@ -91,6 +95,7 @@ class Listings:
         self._bodies = bodies
         self._workers = workers
         self._writing: SingleFlight[bytes] = SingleFlight()
+        self.long_lists = LongLists(limit=bodies.limit // _SHARE, workers=workers)
 
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
@@ -121,20 +126,29 @@ class Listings:
         # The tag hashes the hosted names as this format shows them: an upload to a listed project keeps the tag of a list without serials.
         contents = hashlib.sha256(renderer.list_part(ProjectList(names=ours), first=True)).hexdigest()
         stamps = [(layer, names.stamp or Serial(0)) for layer, names in long]
-        tag = etag(
+        named = partial(
+            etag,
             tree=seen.tree.serial,
             start=start,
             project=None,
             layers=[(layer, "", stamp) for layer, stamp in stamps],
-            recipe=f"{recipe(renderer, self._admission, decisions)} {contents}",
         )
+        made_by = recipe(renderer, self._admission, decisions)
+        tag = named(recipe=f"{made_by} {contents}")
         name = coded(tag, coding)
         body: bytes | None = None
         if not matches(if_none_match, name):
             # The bytes may contain only what the tag depends on, so not the head: commits elsewhere must not change a list.
             serial = Serial(max([seen.tree.serial, *(stamp for _, stamp in stamps)]))
-            streams = [without(names.read(""), withheld(filters, seen.tree, start, layer)) for layer, names in long]
-            body = await self._body(tag, coding, renderer, serial, [held(ours), *streams])
+            wanted = LongList(
+                key=named(recipe=made_by),
+                tag=tag,
+                renderer=renderer,
+                serial=serial,
+                hosted=ours,
+                stored=[_read(names, withheld(filters, seen.tree, start, layer)) for layer, names in long],
+            )
+            body = await (self._long(wanted, coding) if long else self._short(wanted, coding))
         return PageAnswer(
             etag=name,
             media_type=renderer.media_type,
@@ -167,41 +181,48 @@ class Listings:
                 found.unknown.append((config.name, error))
         return found
 
-    async def _body(
-        self, tag: str, coding: str, renderer: Renderer, serial: Serial, streams: Sequence[AsyncIterator[Rows]]
-    ) -> bytes:
-        """Write a list once for all who wait for it.
-
-        Only compressed forms are cached: the plain list of a million names would push all pages out of the cache.
-        """
-        kept = CODINGS[0] if coding == "identity" else coding
-        body = self._bodies.get((tag, kept))
-        if body is None:
-            body = await self._writing.get((tag, kept), lambda: self._write(streams, renderer, kept, serial))
-            self._bodies.put((tag, kept), body)
-        if kept == coding:
+    async def _long(self, wanted: LongList, coding: str) -> bytes:
+        """A list that has the names of mirrors, in another coding than gzip after the step that makes it so."""
+        body = await self.long_lists.body(wanted)
+        if coding == "gzip":
             return body
+        if coding == "identity":
+            return await self._plain(body, "gzip")
+        again = self._bodies.get((wanted.tag, coding))
+        if again is None:
+            again = await in_worker(self._workers, recoded, body, coding)
+            self._bodies.put((wanted.tag, coding), again)
+        return again
+
+    async def _short(self, wanted: LongList, coding: str) -> bytes:
+        """A list of hosted names. Only compressed forms are cached."""
+        kept = CODINGS[0] if coding == "identity" else coding
+        body = self._bodies.get((wanted.tag, kept))
+        if body is None:
+            body = await self._writing.get((wanted.tag, kept), lambda: self._write(wanted, kept))
+            self._bodies.put((wanted.tag, kept), body)
+        return body if kept == coding else await self._plain(body, kept)
+
+    async def _plain(self, body: bytes, coding: str) -> bytes:
         if len(body) <= _IN_PLACE:
-            return decompress(body, kept)
-        return await in_worker(self._workers, decompress, body, kept)
+            return decompress(body, coding)
+        return await in_worker(self._workers, decompress, body, coding)
 
-    async def _write(
-        self, streams: Sequence[AsyncIterator[Rows]], renderer: Renderer, coding: str, serial: Serial
-    ) -> bytes:
-        body = Compressor(coding)
-        body.add(renderer.list_start(serial))
-        first = True
+    async def _write(self, wanted: LongList, coding: str) -> bytes:
+        def write() -> bytes:
+            names = ProjectList(names=wanted.hosted)
+            pieces = (
+                wanted.renderer.list_start(wanted.serial),
+                wanted.renderer.list_part(names, first=True),
+                wanted.renderer.list_end(wanted.serial),
+            )
+            return compress(b"".join(pieces), coding)
 
-        def add(part: Part) -> None:
-            nonlocal first
-            body.add(renderer.list_part(ProjectList(names=united(part)), first=first))
-            first = False
+        return await in_worker(self._workers, write)
 
-        # Hosted names come first: of a name in several streams the first spelling is shown.
-        async for part in aligned(streams):
-            await in_worker(self._workers, add, part)
-        body.add(renderer.list_end(serial))
-        return await in_worker(self._workers, body.finish)
+
+def _read(names: Names, is_withheld: Callable[[ProjectName], bool] | None) -> Read:
+    return lambda after: without(names.read(after), is_withheld)
 
 
 class _Layers(Struct):

@@ -12,7 +12,7 @@ from pkgindex_core.errors import Conflict, FileTaken
 from pkgindex_core.formats.filenames import UploadName, canonical_version, sdist_ending
 from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import IndexName
-from pkgindex_core.protocols import WHOLE_INDEX, Projects, ReleaseRecords, Taken, Trees
+from pkgindex_core.protocols import WHOLE_INDEX, Projects, Taken, Trees
 from pkgindex_core.rules.access import open_project
 from pkgindex_core.rules.kept_options import quotas
 from pkgindex_core.rules.namespaces import require_namespace
@@ -22,16 +22,14 @@ from pkgindex_core.rules.quotas import check_file, check_growth, size_of
 class _Store(Trees, Projects, Protocol): ...
 
 
-async def check_filename(store: ReleaseRecords, config: IndexConfig, name: UploadName, sha256: Sha256) -> Taken | None:
-    """Raise `Conflict` if the filename may not be used for these bytes. Returns the live file or tombstone of that name, None if it is free."""
-    taken = await store.taken(config.name, name.filename)
+def check_filename(taken: Taken | None, config: IndexConfig, name: UploadName, sha256: Sha256) -> None:
+    """Raise `Conflict` if the filename may not be used for these bytes. `taken` is the live file or tombstone of that name."""
     if taken is None:
-        return None
+        return
     if taken.project != name.project:
         raise FileTaken(f"{name.filename} belongs to the project {taken.project}")
     if not is_same(taken, sha256) and not config.volatile:
         raise _name_taken(name.filename, taken)
-    return taken
 
 
 async def check_quotas(store: Projects, config: IndexConfig, name: UploadName, size: int) -> None:
@@ -49,12 +47,15 @@ def is_same(taken: Taken | None, sha256: Sha256) -> bool:
     return taken is not None and taken.live and taken.sha256 == sha256
 
 
-async def check_release(store: _Store, index: IndexName, name: UploadName) -> Serial:
-    """Raise when the project's status or its other files forbid the file; return the project's stamp."""
+async def check_release(store: _Store, index: IndexName, name: UploadName, *, known: Serial | None = None) -> Serial:
+    """Raise when the project's status or its other files forbid the file; return the project's stamp.
+
+    `known`: the stamp at which the files did not forbid it.
+    """
     (standing,) = await store.standings(name.project, [index])
     open_project(standing, name.project)
     require_namespace(await store.tree(), standing, name.project)
-    if name.kind != "sdist" or not standing.file_count:
+    if name.kind != "sdist" or not standing.file_count or standing.stamp == known:
         return standing.stamp
     # One sdist for each release, as on PyPI. A second one is possible only under another spelling of the version. Old
     # releases may have one more in each other format, since `setup.py sdist` wrote several.
@@ -62,9 +63,9 @@ async def check_release(store: _Store, index: IndexName, name: UploadName) -> Se
     wanted = canonical_version(name.version)
     for row in page.rows if page else ():
         if (
-            sdist_ending(row.filename) == sdist_ending(name.filename)
+            canonical_version(row.version) == wanted  # first, since few files have it
             and row.filename != name.filename
-            and canonical_version(row.version) == wanted
+            and sdist_ending(row.filename) == sdist_ending(name.filename)
         ):
             raise FileTaken(f"the release {wanted} has the source distribution {row.filename}")
     return standing.stamp

@@ -21,7 +21,7 @@ from pkgindex_core.errors import Conflict, RequirementFailed
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES, UploadRules
-from pkgindex_core.models import Event, IndexConfig
+from pkgindex_core.models import Event, IndexConfig, Serial, Tree
 from pkgindex_core.protocols import (
     BlobStore,
     Principal,
@@ -41,7 +41,7 @@ from pkgindex_core.services.writing.blob_checks import is_whole
 from pkgindex_core.services.writing.collisions import check_filename, check_quotas, check_release, is_same
 from pkgindex_core.services.writing.inspecting import Arrival, Inspecting
 from pkgindex_core.services.writing.outcomes import Published
-from pkgindex_core.services.writing.policing import UploadPolicing, terms_of
+from pkgindex_core.services.writing.policing import UploadPolicing, same_terms
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.side_by_side import all_or_raise
 from pkgindex_core.tools.sources import Sources
@@ -82,11 +82,7 @@ class FileUploads:
         rules: UploadRules,
         principal: Principal,
     ) -> Published:
-        """Check the received file and its form, keep it, and commit.
-
-        `config` is the index for which the permission was checked; `rules` are those by which the filename was read. The commit
-        requires that both still hold.
-        """
+        """Check the received file and its form, keep it, and commit, if `config` and `rules` are still those by which it was received."""
         return await _FileUpload(self, form, name, config, rules, principal).publish(spool)
 
 
@@ -116,31 +112,34 @@ class _FileUpload:
         """Whether the bytes go into the blob store. Otherwise the source of the index stores them elsewhere."""
         self._rules = rules
         self._principal = principal
+        self._open_at: Serial | None = None  # the stamp at which the project could take the file
 
     async def publish(self, spool: Spool) -> Published:
         sha256 = Sha256(spool.hexdigest())
-        await self._read_name_as_known()
-        taken = await self._check_filename(sha256)
+        taken = await self._store.taken(self._config.name, self._name.filename)
+        tree = await self._store.tree()
+        self._read_name_as_known(taken, tree)
+        check_filename(taken, self._config, self._name, sha256)
         if is_same(taken, sha256) and not self._keeps:
             await self._look(again=True)  # the file may just have been removed from its place
-            taken = await self._check_filename(sha256)
+            taken = await self._taken(sha256)
         if is_same(taken, sha256) and (renewed := await self._renewed(spool)) is not None:
             return renewed
         proof = await self._attesting.proof(self._form, self._name, sha256, self._config.name, self._principal)
         known = {"digests": {"sha256": sha256}, **proof.known}
-        policies = await self._policing.check(await self._store.tree(), self._config, self._name.project, known)
+        policies = await self._policing.check(tree, self._config, self._name.project, known)
         async with self._policing.heard(policies):
             arrival = await self._inspecting.inspect(
                 spool, self._form, self._name, index=self._config.name, rules=self._rules, policies=policies
             )
         self._name = arrival.name
         failpoint("upload.archive_inspected")
-        await check_release(self._store, self._config.name, self._name)
+        self._open_at = await check_release(self._store, self._config.name, self._name)
         await check_quotas(self._store, self._config, self._name, spool.size)
-        # Concurrently, since each waits for the disk twice. No row names either of them yet.
         sidecar = [self._blobs.put(arrival.archive_metadata)] if self._name.kind == "wheel" else []
         kept = [spool.keep()] if self._keeps else []
         signed = [self._blobs.put(proof.provenance)] if proof.provenance else []
+        # Concurrently, since each waits for the disk twice. No row names either of them yet.
         blobs = await all_or_raise(*sidecar, *kept, *signed)
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
@@ -162,21 +161,21 @@ class _FileUpload:
         index, project = self._config.name, self._name.project
 
         async def attempt(turn: int) -> Published:
-            terms = terms_of(self._config)
+            before = self._config
             self._config = publishing_index(
                 await self._store.tree(), index, self._principal, Action.UPLOAD, project=project
             )
-            if terms_of(self._config) != terms or RULES[self._config.upload_rules] is not self._rules:
+            if not same_terms(self._config, before) or RULES[self._config.upload_rules] is not self._rules:
                 raise Conflict(f"the rules or type of {index} were changed during the upload", hint="upload it again")
             if turn:
                 # A source may have listed the file meanwhile and taken it back with the failed attempt, so it looks again.
                 await self._look()
-            taken = await self._check_filename(sha256)
+            taken = await self._taken(sha256)
             if is_same(taken, sha256):
                 if (unchanged := await self._unchanged()) is not None:
                     return unchanged
                 raise RequirementFailed(f"{self._name.filename} was deleted meanwhile", None)
-            stamp = await check_release(self._store, index, self._name)
+            stamp = await check_release(self._store, index, self._name, known=self._open_at)
             guards: list[Requirement] = [IndexIs(self._config), *within_quotas(self._config)]
             if not self._config.volatile:
                 guards.append(FileAbsent(index, arrival.file.filename))
@@ -207,28 +206,29 @@ class _FileUpload:
 
     async def _history(self, taken: Taken | None) -> tuple[Event, ...]:
         """The history of the file. If it replaces another, the history counts the overwrites and drops the events of the other file."""
-        now = self._clock.now()
-        arrived = Event(what="upload", at=now, who=self._principal.name or "", target=self._config.name)
+        arrived = Event(
+            what="upload", at=(now := self._clock.now()), who=self._principal.name or "", target=self._config.name
+        )
         if taken is None or not taken.live:
             return (arrived,)
         before = await self._store.file(self._config.name, self._name.project, self._name.filename)
         count = sum(event.count for event in before.history if event.what == "overwrite") if before else 0
         return (Event(what="overwrite", at=now, count=count + 1), arrived)
 
-    async def _read_name_as_known(self) -> None:
+    def _read_name_as_known(self, taken: Taken | None, tree: Tree) -> None:
         """Split the filename as at its first upload, if the form does not say where the version begins."""
-        taken = await self._store.taken(self._config.name, self._name.filename)
         if taken is None or taken.project == self._name.project or self._form.first("name"):
             return
         name = parse_upload_filename(self._name.filename, self._rules, project=taken.project)
         if name.project == taken.project:
-            publishing_index(
-                await self._store.tree(), self._config.name, self._principal, Action.UPLOAD, project=name.project
-            )
+            publishing_index(tree, self._config.name, self._principal, Action.UPLOAD, project=name.project)
             self._name = name
 
-    async def _check_filename(self, sha256: Sha256) -> Taken | None:
-        return await check_filename(self._store, self._config, self._name, sha256)
+    async def _taken(self, sha256: Sha256) -> Taken | None:
+        """The live file or tombstone of the filename. Raises `Conflict` if it may not be used for these bytes."""
+        taken = await self._store.taken(self._config.name, self._name.filename)
+        check_filename(taken, self._config, self._name, sha256)
+        return taken
 
     async def _renewed(self, spool: Spool) -> Published | None:
         """Take the same bytes again: the index does not change, and lost or damaged blobs are repaired. None: they were deleted meanwhile."""

@@ -76,13 +76,11 @@ class Inspecting:
         policies: PolicyCheck | None = None,
     ) -> Arrival:
         """Inspect a file. Raises `Refused` with all problems of archive, form, checks and the policies of the index."""
-        await spool.flush()
         return await in_worker(self._workers, self._inspect, spool, form, name, index, rules, policies)
 
     async def metadata(self, spool: Spool, name: UploadName, *, rules: UploadRules) -> bytes | None:
         """Read the metadata of an archive that was inspected before."""
-        await spool.flush()
-        return (await in_worker(self._workers, lambda: inspect_archive(spool.path, name, rules=rules))).metadata
+        return (await in_worker(self._workers, lambda: inspect_archive(spool.flushed(), name, rules=rules))).metadata
 
     def _inspect(
         self,
@@ -94,7 +92,7 @@ class Inspecting:
         policies: PolicyCheck | None,
     ) -> Arrival:
         try:
-            inspection = inspect_archive(spool.path, name, rules=rules)
+            inspection = inspect_archive(spool.flushed(), name, rules=rules)
         except Refused as error:
             # Report the problems of the form too, not only those of the archive.
             more = Findings(rules)

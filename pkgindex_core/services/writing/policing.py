@@ -110,8 +110,12 @@ class PolicyCheck:
         return problems
 
 
-def terms_of(config: IndexConfig) -> object:
-    """The parts of the configuration of an index by which its uploads are judged."""
+def same_terms(one: IndexConfig, other: IndexConfig) -> bool:
+    """Whether two configurations of an index judge its uploads alike."""
+    return one is other or _terms_of(one) == _terms_of(other)
+
+
+def _terms_of(config: IndexConfig) -> object:
     return config.upload_rules, config.needs_blobs, lines_of(config), exemptions_of(config), own_records(config)
 
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from pkgindex_core.digests import Hasher
 from pkgindex_core.errors import Refused, TooLarge
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.filenames import parse_upload_filename
+from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import UploadRules
 from pkgindex_core.protocols import BlobStore, Spool, UploadForm
 from pkgindex_core.tools.workers import in_worker
@@ -71,6 +71,8 @@ class Upload(Generic[Outcome]):
         self.spool: Spool | None = None
         """The content; None while no file part was opened."""
         self.filename = ""
+        self._name: UploadName | None = None
+        """The parsed filename of the content, if the form makes no difference to it."""
         self.signed = False
         """Whether the form has a detached signature."""
         self._take = take
@@ -107,13 +109,21 @@ class Upload(Generic[Outcome]):
         # `:action` may come after the content; until then a zip may be documentation (see `finish`).
         asked = self._fields.get(":action") or (["doc_upload"] if filename.endswith(".zip") else ["file_upload"])
         if "doc_upload" not in asked:
-            parse_upload_filename(filename, self.rules)
+            name = parse_upload_filename(filename, self.rules)
+            # Only the names of other kinds can be split in several ways.
+            self._name = name if name.kind == "wheel" else None
         # Clients usually send digests before the content. If there are none yet, all algorithms are computed.
         told = "sha256_digest" in self._fields or any(field in self._fields for field in _ASKED_ALGORITHMS)
         self._algorithms = {name for field, name in _ASKED_ALGORITHMS.items() if field in self._fields or not told}
         spool = self._blobs.spool(*sorted(self._algorithms))
         self.spool = await self._held.enter_async_context(spool)
         failpoint("upload.spool_opened")
+
+    def name(self, form: UploadForm) -> UploadName:
+        """Read the filename of the content with the help of the form. Raises `Refused` with all problems."""
+        return self._name or parse_upload_filename(
+            self.filename, self.rules, project=form.first("name"), version=form.first("version")
+        )
 
     async def skip_content(self) -> None:
         """Skip the next file part: a detached signature, which is not used."""

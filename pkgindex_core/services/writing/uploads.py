@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.failpoints import failpoint
-from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_form import check_action, dropped_parts, expected_digests
 from pkgindex_core.formats.upload_rules import RULES
 from pkgindex_core.models import IndexConfig
@@ -111,9 +110,7 @@ class Uploads:
             return await self._documentation.publish(
                 upload.spool, form, upload.filename, index=index, principal=principal
             )
-        name = parse_upload_filename(
-            upload.filename, upload.rules, project=form.first("name"), version=form.first("version")
-        )
+        name = upload.name(form)
         config = await self.may_upload(index, principal, name.project)
         await upload.compare_digests(upload.spool, expected_digests(form))
         failpoint("upload.digests_checked")

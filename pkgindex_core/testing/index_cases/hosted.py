@@ -66,6 +66,25 @@ class HostedProjectCases(IndexStoreCases):
         assert [row.stamp for row in rows] == [3, 4, 2]
         assert await self.store.project_count(DEV) == 3
 
+    async def test_a_part_of_the_projects_is_read(self) -> None:
+        await self.seed()
+        for name in ("a", "b", "b-2", "b2", "c"):
+            last = await self.commit(PutProject(DEV, ProjectName(name), head(name.upper())))
+        await self.commit(DropProject(DEV, ProjectName("b")), PutProject(PROD, ProjectName("b1"), head("B1")))
+
+        async def part(after: str, limit: int | None, at: Serial | None = None) -> list[str]:
+            rows = await self.store.projects(DEV, at=at, after=after, limit=limit)
+            return [row.display_name for row in rows]
+
+        assert await part("", 2) == ["A", "B-2"]
+        assert await part("a", 2) == ["B-2", "B2"]
+        assert await part("b", None) == ["B-2", "B2", "C"]
+        assert await part("b-2", 5) == ["B2", "C"]
+        assert await part("c", 5) == []
+        assert await part("", 0) == []
+        assert await part("", 2, last) == ["A", "B"]
+        assert await part("a", None, last) == ["B", "B-2", "B2", "C"]
+
     async def test_a_project_without_a_display_name_is_listed_by_its_name(self) -> None:
         await self.seed()
         await self.commit(PutProject(DEV, DEMO, head()))

@@ -120,6 +120,17 @@ class LearningCases(IndexStoreCases):
         assert len(commit.changes) == 20
         assert [row.name for row in await self.within().projects(MIRROR)] == [f"p{number:02}" for number in range(20)]
 
+    async def test_a_part_of_the_projects_has_what_was_learned(self) -> None:
+        await self.seed()
+        for name in ("a", "c", "e"):
+            await self.learn(MirrorPage(MIRROR, ProjectName(name), head(name), put=(mirrored(f"{name}-1.zip"),)))
+        await self.learning.settle()
+        for name in ("b", "d", "f"):
+            await self.learn(MirrorPage(MIRROR, ProjectName(name), head(name), put=(mirrored(f"{name}-1.zip"),)))
+        for after, limit, names in (("", 2, "ab"), ("a", 3, "bcd"), ("b", None, "cdef"), ("e", 5, "f"), ("f", 5, "")):
+            rows = await self.store.projects(MIRROR, after=after, limit=limit)
+            assert [row.name for row in rows] == list(names)
+
     async def test_what_is_learned_again_is_stored_once(self) -> None:
         await self.seed()
         await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored("a"), mirrored("b"), mirrored("c"))))

@@ -1,7 +1,7 @@
-// Shows results while one types, and moves to the field and through the results by keys. The page works without it.
+// Moves to the field of the search and through its results by keys, and shows results while one types. Pages work without it.
 "use strict";
 
-const form = document.querySelector("form[data-live]");
+const form = document.querySelector("form[role=search]");
 const field = form.querySelector("input");
 let turn = 0;
 let timer = 0;
@@ -17,14 +17,15 @@ async function show() {
   history.replaceState(null, "", url);
 }
 
-field.addEventListener("input", () => {
-  clearTimeout(timer);
-  timer = setTimeout(show, 100);
-});
+if ("live" in form.dataset)
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(show, 100);
+  });
 
 document.addEventListener("keydown", (event) => {
   const active = document.activeElement;
-  if (event.key === "/" && active !== field) {
+  if (event.key === "/" && !active.matches("input, select, textarea")) {
     event.preventDefault();
     field.focus();
   } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {

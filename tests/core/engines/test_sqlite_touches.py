@@ -11,6 +11,7 @@ from pkgindex_core.changes import Change, Commit, DropFile, MirrorPage, PutFile,
 from pkgindex_core.engines import touches
 from pkgindex_core.engines.sqlite import queries
 from pkgindex_core.engines.sqlite.index import SqliteIndex
+from pkgindex_core.engines.sqlite.queries import Reader
 from pkgindex_core.engines.sqlite.readers import Readers
 from pkgindex_core.models import PageHead, Serial, User
 from pkgindex_core.names import ProjectName
@@ -129,3 +130,27 @@ async def test_a_commit_that_names_more_than_is_kept_is_forgotten_at_once(
     await ours.apply([DropFile(DEV, names[0], "p0-1.zip")], who="[test]")
     expected = frozenset((DEV, name) for name in names)
     assert await ours.touched(after) == Touched(upto=Serial(after + 2), projects=expected)
+
+
+async def test_one_turn_of_the_loop_asks_the_database_once(
+    ours: SqliteIndex, theirs: SqliteIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit of another process is seen in the next turn, and one of this process at once."""
+    asked: list[Reader] = []
+    ask = queries.data_version
+
+    def counted(reader: Reader) -> int:
+        asked.append(reader)
+        return ask(reader)
+
+    monkeypatch.setattr(queries, "data_version", counted)
+    before = await ours.head()
+    assert [ours.seen() for _ in range(5)] == [before] * 5
+    assert len(asked) == 1
+    commit = await theirs.apply([PutUser(User(name="bob"))], who="[test]")
+    assert commit is not None
+    assert ours.seen() == commit.serial
+    assert ours.seen() == await ours.head() == ours.seen()
+    mine = await ours.apply([PutUser(User(name="bea"))], who="[test]")
+    assert mine is not None
+    assert ours.seen() == mine.serial == commit.serial + 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -232,3 +234,30 @@ async def test_the_follower_notices_commits(world: World, monkeypatch: pytest.Mo
     with suppress(asyncio.CancelledError):
         await task
     await follower.close()
+
+
+async def test_the_follower_rests_in_proportion_to_its_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update reads all files of a touched project, so uploads into a large one must not each cause an update."""
+    from pkgindex_core.services.administering import catalogue_following
+
+    wake, rests, reads = asyncio.sleep, list[float](), itertools.count()
+    catalogue = MemoryCatalogue()
+    followed = world.cataloguing(catalogue)
+    await followed.caught_up()
+    file = File(filename="alpha_0-1.0.zip", version="1.0", digests={"sha256": "0" * 64}, size=1)
+    await world.apply(PutFile(DEV, NAMES[0], file))
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        await wake(0)
+
+    monkeypatch.setattr(catalogue_following, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(catalogue_following, "time", SimpleNamespace(monotonic=lambda: float(next(reads))))
+    monkeypatch.setattr(catalogue_following.asyncio, "sleep", rest)
+    task = asyncio.create_task(CatalogueFollower(lambda: followed, world.store).follow())
+    async with asyncio.timeout(20):
+        while catalogue_following._REST not in rests:
+            await wake(0.005)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

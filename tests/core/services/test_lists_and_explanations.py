@@ -11,6 +11,7 @@ from pkgindex_core.errors import Denied, Unavailable
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1
+from pkgindex_core.services.reading.long_lists import LongLists
 from pkgindex_core.services.reading.pages import PageAnswer
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
 
@@ -162,13 +163,13 @@ async def test_a_list_is_written_once_for_all_who_ask(open_world: Open, monkeypa
     async with open_world() as world:
         await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
         written = []
-        write = type(world.engine.listings)._write
+        make = LongLists._make
 
         async def counted(*arguments: object) -> bytes:
             written.append(1)
-            return await write(*arguments)  # type: ignore[arg-type]  # whatever it was called with
+            return await make(*arguments)  # type: ignore[arg-type]  # whatever it was called with
 
-        monkeypatch.setattr(type(world.engine.listings), "_write", counted)
+        monkeypatch.setattr(LongLists, "_make", counted)
         await asyncio.gather(*(listing(world) for _ in range(20)))
         assert len(written) == 1
 
@@ -216,5 +217,6 @@ async def test_a_long_list_is_kept_in_its_coded_form_only(open_world: Open) -> N
         world.mirror.pages.update({f"p{number:05}": [] for number in range(5_000)})
         body = (await listing(world)).body
         assert body is not None
-        assert 0 < world.engine.bodies.size < len(body) // 3
+        assert 0 < world.engine.listings.long_lists.kept.size < len(body) // 3
+        assert not world.engine.bodies.size
         assert (await listing(world)).body == body

@@ -214,6 +214,9 @@ class FlatSpool:
     async def flush(self) -> None:
         """Nothing is buffered."""
 
+    def flushed(self) -> Path:
+        return self._path
+
     @property
     def size(self) -> int:
         return self._hasher.size
