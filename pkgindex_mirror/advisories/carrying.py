@@ -1,8 +1,8 @@
-"""A feed of advisories in a tree, so that bundles carry it over an air gap with the packages that it is about.
+"""Puts a feed of advisories into a tree, so that bundles carry it over an air gap.
 
-    ROOT/advisories/PyPI.zip      what a server behind the gap names as its feed, in [plugins.advisories]
+    ROOT/advisories/PyPI.zip      the feed of a server behind the gap, in [plugins.advisories]
 
-The feed is read whole before it takes the place of the one before: behind the gap nobody could mend it. Equal bytes change nothing, so that a bundle
+The feed is read whole before it takes the place of the one before, because it cannot be mended behind the gap. Equal bytes change nothing, so that a bundle
 has the feed only when it is another one.
 """
 

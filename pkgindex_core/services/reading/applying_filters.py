@@ -1,4 +1,4 @@
-"""Remembers which page filters apply to which index, and what their decisions depend on, so that a warm page does not ask all of them."""
+"""Remembers which page filters apply to which index, and their fingerprints, so that a warm page does not ask all of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pkgindex_core.tools.currency import Holds
 _KEPT = 8192
 
 
-class _KnownFingerprints(Struct, frozen=True):
-    """The fingerprints of the decisions about a project, for a span of time and while no filter has another revision."""
+class _KeptFingerprints(Struct, frozen=True):
+    """Fingerprints that hold for a span of time, and while no filter has another revision."""
 
     fingerprints: Fingerprints
     revisions: Sequence[tuple[Foretells, str]]
@@ -42,7 +42,7 @@ class ApplyingFilters:
         self._all = filters
         self._tree: Tree | None = None
         self._applying: dict[IndexName, dict[str, PageFilter]] = {}
-        self._known: BoundedCache[tuple[IndexName, ProjectName], _KnownFingerprints] = BoundedCache(_KEPT)
+        self._known: BoundedCache[tuple[IndexName, ProjectName], _KeptFingerprints] = BoundedCache(_KEPT)
 
     def of(self, tree: Tree, start: IndexName) -> Mapping[str, PageFilter]:
         """Those that can rule on anything in pages of an index of this tree."""
@@ -67,7 +67,7 @@ class ApplyingFilters:
         found = fingerprints(filters, tree, start, moment, project)  # read after the revisions that it is kept under
         if len(foretelling) == len(filters):
             until = min(each.until(tree, start, moment) for each in foretelling)
-            self._known.put((start, project), _KnownFingerprints(found, revisions, moment, until))
+            self._known.put((start, project), _KeptFingerprints(found, revisions, moment, until))
         return found
 
     def holding(self, tree: Tree, start: IndexName, clock: Clock, project: ProjectName, found: Fingerprints) -> Holds:
