@@ -232,18 +232,17 @@ class SqliteIndex(SqliteNotes):
 
     def seen(self) -> Serial:
         # Once a turn of the loop: a request that arrived before the turn began cannot know of a later commit of another process. It
-        # saves most of the questions of an upload, and all but one of those of requests that arrive together.
-        if self._is_just_seen:
+        # saves most of the questions of an upload, and all but one of those of requests that arrive together. Outside of tasks each
+        # call asks: uvloop hands over what arrived between two turns, before it calls `_forget_just_seen`.
+        if self._is_just_seen and _in_task():
             return self._seen
         version = self._readers.here(queries.data_version)
         if version != self._seen_version:
             self._seen = self._readers.here(queries.head)
             self._seen_version = version  # read before the head, so that a later commit makes the next call read again
-        try:
+        if not self._is_just_seen and _in_task():
             asyncio.get_running_loop().call_soon(self._forget_just_seen)
-        except RuntimeError:  # no loop runs
-            return self._seen
-        self._is_just_seen = True
+            self._is_just_seen = True
         return self._seen
 
     def _forget_just_seen(self) -> None:
@@ -284,6 +283,13 @@ class SqliteIndex(SqliteNotes):
         self._writer.finish()
         self._readers.close()
         self._writer.release()
+
+
+def _in_task() -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:  # no loop runs
+        return False
 
 
 class _Moved:

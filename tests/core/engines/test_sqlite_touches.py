@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from pkgindex_core.changes import Change, Commit, DropFile, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.engines import touches
@@ -154,3 +158,40 @@ async def test_one_turn_of_the_loop_asks_the_database_once(
     mine = await ours.apply([PutUser(User(name="bea"))], who="[test]")
     assert mine is not None
     assert ours.seen() == mine.serial == commit.serial + 1
+
+
+def test_what_a_poll_of_uvloop_finds_is_answered_with_the_newest_commit(tmp_path: Path) -> None:
+    """Its protocols are called before what was scheduled before the poll, so also before the end of the turn in which `seen` has asked."""
+    path, clock = tmp_path / "index.db", ManualClock()
+
+    async def commit() -> None:
+        theirs = await SqliteIndex.open(path, clock)
+        await theirs.apply([PutUser(User(name="bob"))], who="[test]")
+        await theirs.close()
+
+    async def story() -> tuple[Serial, Serial]:
+        ours = await SqliteIndex.open(path, clock)
+        loop = asyncio.get_running_loop()
+        asked: asyncio.Future[Serial] = loop.create_future()
+
+        class Asks(asyncio.Protocol):
+            def data_received(self, data: bytes) -> None:
+                asked.set_result(ours.seen())
+
+        here, there = socket.socketpair()
+        transport, _ = await loop.create_connection(Asks, sock=here)
+        await asyncio.sleep(0.01)
+        before = ours.seen()
+        other = threading.Thread(target=lambda: asyncio.run(commit()))  # another process, as far as SQLite sees
+        other.start()
+        other.join()
+        there.sendall(b"x")
+        found = await asked
+        transport.close()
+        there.close()
+        await ours.close()
+        return before, found
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        before, found = runner.run(story())
+    assert found == before + 1
