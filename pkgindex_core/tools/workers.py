@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 Arguments = TypeVarTuple("Arguments")
@@ -27,10 +28,10 @@ async def in_worker(workers: Executor, function: Callable[[*Arguments], Result],
 def begun(
     workers: Executor, function: Callable[[*Arguments], Result], *arguments: *Arguments
 ) -> asyncio.Future[Result]:
-    """Begin the same, and return its future. Raises RuntimeError if the workers are closed."""
+    """Begin the same, and return its future, which is cancelled if the workers close before its turn. Raises RuntimeError if they are closed."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
-    workers.submit(_run, loop, future, function, arguments)
+    workers.submit(_run, loop, future, function, arguments).add_done_callback(partial(_dropped, loop, future))
     return future
 
 
@@ -50,6 +51,12 @@ def _run(
     with suppress(RuntimeError):  # the loop is closed, and its tasks with it
         loop.call_soon_threadsafe(_settle, future, result, error)
     error = None  # its traceback refers to this frame
+
+
+def _dropped(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], turn: Future[None]) -> None:
+    if turn.cancelled():
+        with suppress(RuntimeError):  # as above
+            loop.call_soon_threadsafe(future.cancel)
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:

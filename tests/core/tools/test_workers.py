@@ -50,6 +50,17 @@ async def test_closed_workers_take_nothing() -> None:
         await in_worker(workers, abs, 1)
 
 
+async def test_work_whose_turn_never_comes_is_cancelled() -> None:
+    leave = threading.Event()
+    workers = ThreadPoolExecutor(1)
+    first, second = begun(workers, leave.wait, 20), begun(workers, abs, 1)
+    workers.shutdown(wait=False, cancel_futures=True)
+    leave.set()
+    assert await first
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(second, 5)
+
+
 def test_an_outcome_for_a_closed_loop_is_dropped() -> None:
     leave = threading.Event()
     with ThreadPoolExecutor(1) as workers:
