@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -87,6 +88,7 @@ class ServerProcess:
 
     @property
     def log(self) -> str:
+        time.sleep(0.2)  # lines of requests are written together, after a twentieth of a second
         return (self.data.parent / "server.log").read_text()
 
 

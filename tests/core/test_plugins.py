@@ -119,6 +119,8 @@ class TestBuiltIn:
             ("pkgindex_blob_stores", "file"),
             ("pkgindex_blob_stores", "memory"),
             ("pkgindex_blob_stores", "fsspec"),
+            ("pkgindex_catalogues", "sqlite"),
+            ("pkgindex_catalogues", "memory"),
             ("pkgindex_authenticators", "users"),
             ("pkgindex_authenticators", "htpasswd"),
             ("pkgindex_authenticators", "ldap"),

@@ -571,13 +571,15 @@ async def test_ht_13_the_serial_of_a_page_grows_with_the_page_alone(demo: Start)
 
 
 async def test_ht_14_pages_cannot_run_anything(demo: Start) -> None:
+    """Of these only home has a script, that of the search, by its URL."""
+    ours = re.compile(rb'<script src="\./\+search\.js\?v=[0-9a-f]+" defer></script>')
     async with demo() as served:
         for path in (*PAGES, "/", "/simple/none/", "/<script>alert(1)</script>"):
             answer, body = await _page(served, path, Accept=BROWSER)
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             if answer.content_type != "application/json":
-                assert b"<script" not in body
+                assert b"<script" not in (ours.sub(b"", body) if path == "/" else body)
 
 
 async def test_js_12_upload_times_and_sizes_are_there(demo: Start) -> None:
