@@ -28,6 +28,7 @@ def installing_lines(index: str) -> tuple[str, ...]:
         f"pip install --index-url {index}/{_trust(index)} PACKAGE",
         f"uv pip install --default-index {index}/ PACKAGE",
         f"uvx --default-index {index}/ TOOL",
+        f"poetry source add --priority=primary pkgindex {index}/",
     )
 
 

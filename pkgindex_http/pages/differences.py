@@ -28,6 +28,8 @@ from pkgindex_http.wire.replies import Reply
 
 _SHOWN: Final = 200
 """The most differences of one kind."""
+_LONGEST: Final = 600
+"""The most characters of a name or value that are shown."""
 _SUGGESTED: Final = 200
 """The most versions that the fields suggest."""
 
@@ -152,11 +154,15 @@ def _section(
     rows = tuple(
         (
             "+" if each.old is None else "−" if each.new is None else "≠",
-            visible(each.name[:300]),
-            visible(str(each.old)[:300]) if values and each.old is not None else "",
-            visible(str(each.new)[:300]) if values and each.new is not None else "",
+            _cut(each.name),
+            _cut(str(each.old)) if values and each.old is not None else "",
+            _cut(str(each.new)) if values and each.new is not None else "",
             place(each),
         )
         for each in found[:_SHOWN]
     )
     return Section(title, rows, max(0, len(found) - _SHOWN))
+
+
+def _cut(text: str) -> str:
+    return visible(text[:_LONGEST]) + ("…" if len(text) > _LONGEST else "")
