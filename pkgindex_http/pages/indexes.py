@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pkgindex_http.handlers.recent import new_releases
 from pkgindex_http.pages.layout import reading_page, with_search_script
 from pkgindex_http.pasting import installing_lines
 from pkgindex_http.requests import Ask
@@ -38,6 +39,7 @@ async def index(ask: Ask) -> Reply:
         after=after,
         rows=part[:_SHOWN],
         more=len(part) > _SHOWN,
+        releases=[] if layers[0].mirrored or after else await new_releases(ask, [ask.index]),
         lines=installing_lines(f"{ask.url}/{ask.index}/+simple"),
     )
     return with_search_script(page)

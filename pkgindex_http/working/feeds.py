@@ -3,7 +3,7 @@
     GET /{user}/{index}/+feed              the latest 50 of a hosted index, from the log
     GET /{user}/{index}/+feed/{project}    the latest 50 releases of a project, as its page shows them, with what is inherited
 
-A file that the reader would not get is left out: it is deleted, quarantined or hidden by a filter. An equal feed has an equal ETag.
+A file that the reader would not get is left out (`handlers.recent`). An equal feed has an equal ETag.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import msgspec
 
 from pkgindex_core.clock import Timestamp, from_rfc3339
 from pkgindex_core.digests import sha256_of
-from pkgindex_core.errors import Missing, Refused
+from pkgindex_core.errors import Refused
 from pkgindex_core.formats.atom import CONTENT_TYPE, FeedEntry, written
 from pkgindex_core.formats.filenames import parse_upload_filename
 from pkgindex_core.formats.upload_rules import LENIENT
-from pkgindex_core.models import File
 from pkgindex_core.rules.negotiation import JSON_V1
 from pkgindex_core.rules.stamping import matches
 from pkgindex_core.services.reading.news import MOST, News
 from pkgindex_core.services.reading.pages import PageRequest, View
+from pkgindex_http.handlers.recent import shown, what_happened
 from pkgindex_http.requests import Ask
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply
 
@@ -69,30 +69,19 @@ async def of_project(ask: Ask) -> Reply:
 
 async def _entry(ask: Ask, news: News) -> FeedEntry | None:
     """The entry of a file that the reader may still get; None for another one."""
-    file = await _shown(ask, news)
+    file = await shown(ask, ask.index, news)
     if file is None:
         return None
-    what = "" if news.yanked is None else " is yanked" if news.yanked else " is not yanked any more"
+    what = what_happened(news)
     return FeedEntry(
         id=await _id(ask, f"{ask.index}/{news.serial}/{news.filename}"),
-        title=f"{news.project} {file.version}: {news.filename}{what}",
+        title=f"{news.project} {file.version}: {news.filename}{' ' if what else ''}{what}",
         at=news.at,
         link=f"{ask.url}/{ask.index}/{news.project}/{quote(file.version)}",
         # The history of a file names its publisher to its readers too, and nothing else names who yanked it.
         author=news.who.partition(" ")[0] if news.yanked is None else "",
         text=news.yanked if isinstance(news.yanked, str) else "",
     )
-
-
-async def _shown(ask: Ask, news: News) -> File | None:
-    file = await ask.engine.store.file(ask.index, news.project, news.filename)
-    if file is None or file.sha256 is None:
-        return None
-    pinned = f"+f/{file.sha256[:3]}/{file.sha256[3:16]}"
-    try:
-        return (await ask.engine.files.describe(ask.index, pinned, news.filename, principal=ask.principal)).file
-    except Missing:
-        return None
 
 
 async def _id(ask: Ask, what: str) -> str:

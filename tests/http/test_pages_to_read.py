@@ -8,14 +8,15 @@ import re
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from pkgindex_core.changes import PutFile, PutProject, PutRelease
+from pkgindex_core.changes import DropProject, PutFile, PutProject, PutRelease, YankFile
 from pkgindex_core.compression import decompress
 from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.formats.version_documents import encode_metadata
-from pkgindex_core.models import File, PageHead, Release
+from pkgindex_core.models import File, PageHead, Release, Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
@@ -281,3 +282,46 @@ def test_links_lead_to_the_web_only() -> None:
         '<a href="https://a.example/" rel="nofollow noopener">a</a>'
         '<a rel="nofollow noopener">b</a><a rel="nofollow noopener">c</a><a rel="nofollow noopener">d</a>'
     )
+
+
+async def test_what_is_new_is_on_the_start_page_and_on_that_of_its_index(serve: Serve) -> None:
+    """Each release once, the newest first, and only what the reader may get."""
+    async with serve() as served:
+        anna = await served.user("anna")
+        await served.index("anna/private", acl_read=("anna",))
+        for version in ("1.0", "2.0"):
+            await served.put(build_wheel("demo", version))
+            await served.put(build_sdist("demo", version))
+        await served.put(build_wheel("secret", "1.0"), index=IndexName("anna/private"))
+        new = {"root/dev": ["demo 2.0", "demo 1.0"], "anna/private": ["secret 1.0"]}
+        for path, headers, expected in (
+            ("/", {}, new["root/dev"]),
+            ("/", anna, [*new["anna/private"], *new["root/dev"]]),
+            ("/root/dev", {}, new["root/dev"]),
+            ("/anna/private", anna, new["anna/private"]),
+        ):
+            _, text = await page(served, path, **headers)
+            news = text.partition("What is new")[2].partition("</ul>")[0]
+            assert re.findall(r">(\w+ \d\.\d)</a>", news) == expected, path
+        yanked = YankFile(HOSTED, DEMO, build_wheel("demo", "1.0").filename, True)
+        await served.engine.store.apply(
+            [yanked, DropProject(IndexName("anna/private"), ProjectName("secret"))], who="[test]"
+        )
+        _, text = await page(served, "/", **anna)
+        assert "demo 1.0</a> is yanked" in text
+        assert "secret" not in text
+
+
+async def test_news_that_take_long_to_read_hold_up_no_page(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve() as served:
+        await served.put(build_wheel("demo", "1.0"))
+        head, go_on = served.engine.store.head, asyncio.Event()
+
+        async def slow() -> Serial:
+            await go_on.wait()
+            return await head()
+
+        monkeypatch.setattr(served.engine.news, "_store", Mock(head=slow, commits=served.engine.store.commits))
+        assert "What is new" not in (await page(served, "/root/dev"))[1]
+        go_on.set()
+        assert "What is new" in (await page(served, "/root/dev"))[1]

@@ -18,6 +18,7 @@ from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import ChangeLog
 from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.single_flight import SingleFlight
 
 MOST: Final = 50
 """The most news of an index."""
@@ -53,6 +54,11 @@ class RecentNews:
     def __init__(self, *, store: ChangeLog) -> None:
         self._store = store
         self._kept: BoundedCache[IndexName, _IndexNews] = BoundedCache(_INDEXES)
+        self._reading: SingleFlight[Sequence[News]] = SingleFlight()
+
+    async def soon(self, index: IndexName, *, seconds: float) -> Sequence[News]:
+        """The news of an index as `of` returns them, or none if reading them takes longer. They are read nevertheless, for the next caller."""
+        return await self._reading.join(index, lambda: self.of(index)).wait(seconds) or ()
 
     async def of(self, index: IndexName) -> Sequence[News]:
         """The news of an index, the newest first. The caller checks who may read them, and whether the files are still shown."""
