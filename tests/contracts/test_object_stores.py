@@ -21,6 +21,7 @@ from fsspec import get_filesystem_class
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
+from pkgindex_core.engines.fsspec import media
 from pkgindex_core.engines.fsspec.blobs import FsspecBlobs
 from pkgindex_core.engines.fsspec.connecting import _session
 from pkgindex_core.engines.fsspec.media import Medium
@@ -75,6 +76,11 @@ class OnAnObjectStore(BlobStoreContract):
     server: ObjectStore
     back_door: BackDoor
     prefix: str
+
+    @pytest.fixture(autouse=True)
+    def _patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The servers share two cores with hundreds of other programs. `test_fsspec_blobs` tests the limit."""
+        monkeypatch.setattr(media, "ANSWER_SECONDS", 60.0)
 
     async def open_store(self, context: Context) -> BlobStore:
         return await self._opened(context, self.server)
