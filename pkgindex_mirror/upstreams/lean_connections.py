@@ -148,6 +148,8 @@ class LeanConnection(asyncio.Protocol):
         if surplus:
             raise NotPlainError("more comes than it promised")
         waiter, self._waiter = self._waiter, None
+        self._buffer.clear()  # nothing long is kept while the connection idles
+        self._chunks = []
         if self._timer is not None:
             self._timer.cancel()
         if self._headers.get("connection", "").lower() not in {"", "keep-alive"}:

@@ -103,7 +103,8 @@ class UpstreamClient:
             headers["Cache-Control"] = "no-cache"
 
         async def once(trail: Trail) -> Document | Unchanged | AbsentAnswer | Failed:
-            response = await self.connections.send(site, url, headers, trail, short=True)
+            # The list of projects is long: it is read as it comes.
+            response = await self.connections.send(site, url, headers, trail, short=url != site.base)
             if isinstance(response, Failed):
                 return response
             try:
