@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from pkgindex_core.clock import to_rfc3339
-from pkgindex_core.errors import Missing
+from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.services.reading.news import News
@@ -39,7 +39,10 @@ async def new_releases(ask: Ask, indexes: Iterable[IndexName]) -> list[NewReleas
     news.sort(key=lambda pair: pair[1].at, reverse=True)
     releases: dict[tuple[IndexName, ProjectName, str], NewRelease] = {}
     for index, each in news[:_LOOKED_AT]:
-        file = await shown(ask, index, each)
+        try:
+            file = await shown(ask, index, each)
+        except Denied:  # some indexes can be read without a log-in, and their files cannot
+            continue
         if file is not None and len(releases) < _MOST:
             release = NewRelease(
                 index=index,
@@ -53,7 +56,7 @@ async def new_releases(ask: Ask, indexes: Iterable[IndexName]) -> list[NewReleas
 
 
 async def shown(ask: Ask, index: IndexName, news: News) -> File | None:
-    """The file of a piece of news; None if the reader would not get it: it is deleted, quarantined or hidden by a filter."""
+    """The file of a piece of news; None if it is deleted, quarantined or hidden by a filter. Raises `Denied` if the reader may not download it."""
     file = await ask.engine.store.file(index, news.project, news.filename)
     if file is None or file.sha256 is None:
         return None

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import PutProject
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import PageHead
-from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.names import IndexName
+from pkgindex_core.testing.wheels import build_wheel
 from tests.http.conftest import HOSTED, Serve, Served, basic
 from tests.http.test_welcome import page
 
 
 async def projects(served: Served, *names: str, index: IndexName = HOSTED) -> None:
-    changes = [PutProject(index, ProjectName(name), PageHead(display_name=name)) for name in names]
-    await served.engine.store.apply(changes, who="[test]")
+    for name in names:
+        await served.put(build_wheel(name, "1.0"), index=index)
     await served.engine.cataloguing.caught_up()
 
 
