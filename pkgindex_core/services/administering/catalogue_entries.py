@@ -44,9 +44,12 @@ class CatalogueEntries:
         self._workers = workers
 
     async def read(self, config: IndexConfig, project: ProjectName) -> SearchEntry | None:
-        """The entry of a project in one index; None if the index does not have it, or hosts no file of it: then only the name is taken."""
+        """The entry of a project in one index; None if the index does not have it.
+
+        A directory may have a name only by files that cannot be used. Such a name is taken, and not shown.
+        """
         page = await self._store.page(config.name, project)
-        if page is None or not (page.rows or config.mirrored):
+        if page is None or (config.files_elsewhere and not (page.rows or config.mirrored)):
             return None
         if len(page.rows) <= _QUICK:
             version, files = newest_of(page)
