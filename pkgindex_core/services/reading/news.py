@@ -1,7 +1,7 @@
 """The news of hosted indexes: new files and yanks, from the log of commits.
 
-The log is read once. The latest news of an index are kept, and later only newer commits are read. The first time it is read backwards, until
-there is enough or `_LOOKED_BACK` commits were read: a feed tells what is new, and the index itself what there is.
+The log is read once for all indexes: at first its last `_LOOKED_BACK` commits, and later only newer ones. A feed tells what is new, and the index
+itself what there is.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from typing import Final
 
 from msgspec import Struct
 
-from pkgindex_core.changes import Change, DropIndex, PutFile, YankFile
+from pkgindex_core.changes import Change, Commit, DropIndex, PutFile, YankFile
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import ChangeLog
-from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.single_flight import SingleFlight
 
 MOST: Final = 50
 """The most news of an index."""
 _LOOKED_BACK: Final = 10_000
 _BATCH: Final = 500
-_INDEXES: Final = 200
 
 
 class News(Struct, frozen=True, kw_only=True):
@@ -35,17 +33,8 @@ class News(Struct, frozen=True, kw_only=True):
     who: str
     project: ProjectName
     filename: str
-    version: str
-    """Empty for a yank: the file tells it."""
     yanked: bool | str | None
     """For a yank its reason or True, and False when it was lifted. None: the file is new."""
-
-
-class _IndexNews(Struct):
-    upto: Serial
-    """The last commit that was read."""
-    news: deque[News]
-    """The newest last."""
 
 
 class RecentNews:
@@ -53,63 +42,56 @@ class RecentNews:
 
     def __init__(self, *, store: ChangeLog) -> None:
         self._store = store
-        self._kept: BoundedCache[IndexName, _IndexNews] = BoundedCache(_INDEXES)
-        self._reading: SingleFlight[Sequence[News]] = SingleFlight()
+        self._upto = Serial(0)
+        """The last commit that was read."""
+        self._news: dict[IndexName, deque[News]] = {}
+        """The newest last."""
+        self._reading: SingleFlight[Serial] = SingleFlight()
 
     async def soon(self, index: IndexName, *, seconds: float) -> Sequence[News]:
-        """The news of an index as `of` returns them, or none if reading them takes longer. They are read nevertheless, for the next caller."""
-        return await self._reading.join(index, lambda: self.of(index)).wait(seconds) or ()
+        """The news of an index, or none if reading the log takes longer. It is read nevertheless, for the next caller."""
+        if await self._reading.join(None, self._read).wait(seconds) is None:
+            return ()
+        return self._latest(index)
 
     async def of(self, index: IndexName) -> Sequence[News]:
         """The news of an index, the newest first. The caller checks who may read them, and whether the files are still shown."""
         head = await self._store.head()
-        known = self._kept.get(index)
-        if known is None or head - known.upto > _LOOKED_BACK:
-            known = await self._looked_back(index, head)
-        # Another request may read the same news meanwhile, and would append them a second time.
-        known = _IndexNews(known.upto, known.news.copy())
-        while known.upto < head:
-            commits = await self._store.commits(known.upto, limit=_BATCH)
-            if not commits:
-                break
+        while self._upto < head:  # a read that was under way may have begun before the commit that this caller knows
+            await self._reading.get(None, self._read)
+        return self._latest(index)
+
+    def _latest(self, index: IndexName) -> Sequence[News]:
+        return tuple(reversed(self._news.get(index, ())))
+
+    async def _read(self) -> Serial:
+        """Read the log up to the head."""
+        head = await self._store.head()
+        if head - self._upto > _LOOKED_BACK:
+            self._news.clear()
+            self._upto = Serial(head - _LOOKED_BACK)
+        while self._upto < head:
+            commits = await self._store.commits(self._upto, limit=_BATCH)
             for commit in commits:
                 for change in commit.changes:
-                    if isinstance(change, DropIndex) and change.name == index:
-                        known.news.clear()
-                    elif (news := _news(index, commit.serial, commit.at, commit.who, change)) is not None:
-                        known.news.append(news)
-            known = _IndexNews(commits[-1].serial, known.news)
-        self._kept.put(index, known)
-        return tuple(reversed(known.news))
+                    self._take(commit, change)
+            self._upto = commits[-1].serial if commits else head
+        return head
 
-    async def _looked_back(self, index: IndexName, head: Serial) -> _IndexNews:
-        """Read backwards from the head."""
-        found: list[News] = []
-        upto = head
-        while upto > max(0, head - _LOOKED_BACK) and len(found) < MOST:
-            after = Serial(max(0, upto - _BATCH))
-            for commit in reversed(await self._store.commits(after, limit=upto - after)):
-                for change in reversed(commit.changes):
-                    if isinstance(change, DropIndex) and change.name == index:
-                        return _IndexNews(head, deque(reversed(found), maxlen=MOST))
-                    if (news := _news(index, commit.serial, commit.at, commit.who, change)) is not None:
-                        found.append(news)
-            upto = after
-        return _IndexNews(head, deque(reversed(found[:MOST]), maxlen=MOST))
+    def _take(self, commit: Commit, change: Change) -> None:
+        if isinstance(change, DropIndex):
+            self._news.pop(change.name, None)
+        elif isinstance(change, PutFile | YankFile):
+            self._news.setdefault(change.index, deque(maxlen=MOST)).append(_news(commit, change))
 
 
-def _news(index: IndexName, serial: Serial, at: Timestamp, who: str, change: Change) -> News | None:
-    match change:
-        case PutFile(index=where, project=project, file=file) if where == index:
-            return News(
-                serial=serial,
-                at=at,
-                who=who,
-                project=project,
-                filename=file.filename,
-                version=file.version,
-                yanked=None,
-            )
-        case YankFile(index=where, project=project, filename=filename, yanked=yanked) if where == index:
-            return News(serial=serial, at=at, who=who, project=project, filename=filename, version="", yanked=yanked)
-    return None
+def _news(commit: Commit, change: PutFile | YankFile) -> News:
+    filename, yanked = (change.file.filename, None) if isinstance(change, PutFile) else (change.filename, change.yanked)
+    return News(
+        serial=commit.serial,
+        at=commit.at,
+        who=commit.who,
+        project=change.project,
+        filename=filename,
+        yanked=yanked,
+    )
