@@ -44,6 +44,15 @@ def to_rfc3339(moment: Timestamp) -> str:
     return f"{text}.{micros:06d}Z" if micros else f"{text}Z"
 
 
+def minute_of(moment: Timestamp | None) -> str:
+    """The minute of a moment in UTC, as people read it; empty for None.
+
+    >>> minute_of(Timestamp(1_600_000_000_000_000))
+    '2020-09-13 12:26'
+    """
+    return "" if moment is None else to_rfc3339(moment)[:16].replace("T", " ")
+
+
 def from_rfc3339(text: str) -> Timestamp | None:
     """Read an upload time; None when it cannot be read. A time without a zone is taken as UTC."""
     try:

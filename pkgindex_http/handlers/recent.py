@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.clock import minute_of
 from pkgindex_core.errors import Denied, Missing
 from pkgindex_core.models import File
 from pkgindex_core.names import IndexName, ProjectName
@@ -48,7 +48,7 @@ async def new_releases(ask: Ask, indexes: Iterable[IndexName]) -> list[NewReleas
                 index=index,
                 project=each.project,
                 version=file.version,
-                at=to_rfc3339(each.at)[:16].replace("T", " "),
+                at=minute_of(each.at),
                 what=what_happened(each),
             )
             releases.setdefault((index, each.project, file.version), release)

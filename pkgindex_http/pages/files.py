@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.clock import minute_of
 from pkgindex_core.errors import Corrupt, Denied, Missing, Unavailable
 from pkgindex_core.formats.archives.entry_points import read_entry_points
 from pkgindex_core.formats.archives.listing import ArchiveListing
@@ -150,7 +150,7 @@ def _facts(ask: Ask, found: FileOnPage, *, is_here: bool) -> Mapping[str, Any]:
         "path": quoted(file.filename),
         "origin": config.name,
         "upstream": upstream,
-        "at": to_rfc3339(file.shown_time)[:16].replace("T", " ") if file.shown_time is not None else "",
+        "at": minute_of(file.shown_time),
         "hashed_by": (f"{upstream}, and this index when it fetched the file" if is_here else upstream)
         if upstream
         else "this index, which computed them at the upload",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.clock import minute_of
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.formats.fragments import file_path, quoted
 from pkgindex_core.formats.project_outlines import attachment_path
@@ -95,7 +95,7 @@ def _file_row(ask: Ask, shown: ProjectView, entry: PageEntry, file: File) -> dic
         "filename": file.filename,
         "url": f"{ask.root or './'}{entry.origin}/{file_path(file)}",
         "size": file.shown_size,
-        "at": to_rfc3339(file.shown_time)[:16].replace("T", " ") if file.shown_time is not None else "",
+        "at": minute_of(file.shown_time),
         "python": tags[0] if tags else "",
         "platform": tags[2] if tags else "",
         "requires_python": file.requires_python,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.clock import minute_of
 from pkgindex_http.handlers.explanations import asked_about
 from pkgindex_http.pages.layout import reading_page
 from pkgindex_http.requests import Ask
@@ -16,9 +16,7 @@ async def why(ask: Ask) -> Reply:
     """The layers in the order in which they are searched, and the files that are hidden or wait."""
     index, project = asked_about(ask)
     story = await ask.engine.explaining.explain(index, project, principal=ask.principal)
-    hidden = [
-        (each, to_rfc3339(each.until)[:16].replace("T", " ") if each.until is not None else "") for each in story.hidden
-    ]
+    hidden = [(each, minute_of(each.until)) for each in story.hidden]
     return await reading_page(
         ask,
         "pages/why.html",

@@ -72,10 +72,9 @@ async def _entry(ask: Ask, news: News) -> FeedEntry | None:
     file = await shown(ask, ask.index, news)
     if file is None:
         return None
-    what = what_happened(news)
     return FeedEntry(
         id=await _id(ask, f"{ask.index}/{news.serial}/{news.filename}"),
-        title=f"{news.project} {file.version}: {news.filename}{' ' if what else ''}{what}",
+        title=f"{news.project} {file.version}: {news.filename} {what_happened(news)}".rstrip(),
         at=news.at,
         link=f"{ask.url}/{ask.index}/{news.project}/{quote(file.version)}",
         # The history of a file names its publisher to its readers too, and nothing else names who yanked it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pkgindex_core.clock import to_rfc3339
+from pkgindex_core.clock import minute_of
 from pkgindex_core.errors import Missing, PkgIndexError, Refused
 from pkgindex_core.formats.versions import canonical_version, version_key
 from pkgindex_core.models import PROJECT_STATUSES, decode_file
@@ -81,7 +81,7 @@ async def _page(ask: Ask, *, error: PkgIndexError | None = None) -> Reply:
     )
     versions: dict[str, tuple[str, list[dict[str, Any]]]] = {}  # 1.0 and 1.0.0 are one version, in its first spelling
     for file in files[:_SHOWN]:
-        at = to_rfc3339(file.upload_time)[:16].replace("T", " ") if file.upload_time is not None else ""
+        at = minute_of(file.upload_time)
         row = {"filename": file.filename, "size": file.size or 0, "at": at, "yanked": file.yanked}
         versions.setdefault(canonical_version(file.version), (file.version, []))[1].append(row)
     return await form_page(

@@ -29,9 +29,8 @@ class _KeptFingerprints(Struct, frozen=True):
     def holds(self, moment: Timestamp) -> bool:
         if not self.since <= moment < self.until:
             return False
-        same = [
-            each.revision == revision for each, revision in self.revisions
-        ]  # a generator would take longer than all else here
+        # A list, since a generator would take longer than all else here.
+        same = [each.revision == revision for each, revision in self.revisions]
         return all(same)
 
 
