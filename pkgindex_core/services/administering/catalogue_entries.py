@@ -91,9 +91,9 @@ class CatalogueEntries:
             try:
                 place = await self._blobs.locate(wheel.sha256, filename=wheel.filename)
                 if isinstance(place, Path):
-                    return imported(await in_worker(self._workers, partial(_members, place)))
+                    return imported(await in_worker(self._workers, partial(members_of, place)))
                 if wheel.size is not None and wheel.size <= _FETCHED_BYTES:
-                    return imported(_members(io.BytesIO(await self._blob(wheel.sha256))))
+                    return imported(members_of(io.BytesIO(await self._blob(wheel.sha256))))
             except PkgIndexError:
                 continue
         return ()
@@ -126,9 +126,10 @@ def newest_of(page: Page) -> tuple[str, list[File]]:
     return version, files(version)
 
 
-def _members(wheel: Path | BinaryIO) -> Sequence[str]:
+def members_of(wheel: Path | BinaryIO) -> Sequence[str]:
+    """The names in a wheel; none if it cannot be read: those of a directory were never inspected."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             return archive.namelist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError):
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return ()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import random
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -37,6 +39,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.catalogue import SearchCatalogue, SearchEntry, SearchQuery
 from pkgindex_core.rules.searching.queries import read_query
 from pkgindex_core.services.administering import cataloguing
+from pkgindex_core.services.administering.catalogue_entries import members_of
 from pkgindex_core.services.administering.catalogue_following import CatalogueFollower
 from pkgindex_core.services.administering.cataloguing import Cataloguing
 from pkgindex_core.testing.configs import mirror_config
@@ -261,3 +264,12 @@ async def test_the_follower_rests_in_proportion_to_its_work(world: World, monkey
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("damage", [(b"\xc3\xa9", b"\xff\xff"), (b"PK\x05\x06", b"PK\x00\x00")], ids=["name", "end"])
+def test_a_wheel_that_cannot_be_read_has_no_names(damage: tuple[bytes, bytes]) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("\xe9.py", "")
+    assert members_of(made) == ["\xe9.py"]
+    assert members_of(io.BytesIO(made.getvalue().replace(*damage))) == ()
