@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,14 +29,14 @@ async def robots(ask: Ask) -> Reply:
     """The file of the option `robots_txt`, for crawlers (RFC 9309). Without one they are asked to stay away."""
     path = ask.settings.robots_txt
     try:
-        body = await ask.engine.in_worker(partial(Path(path).read_bytes)) if path else _STAY_AWAY
+        body = await ask.engine.in_worker(Path(path).read_bytes) if path else _STAY_AWAY
     except OSError as error:
         raise Unavailable("the file of the option robots_txt cannot be read") from error
     return Reply(headers={"Content-Type": TEXT, "Cache-Control": "public, max-age=3600", **SECURITY_HEADERS}, body=body)
 
 
 async def _asset(ask: Ask, path: Path, content_type: str) -> Reply:
-    body = await ask.engine.in_worker(partial(path.read_bytes))
+    body = await ask.engine.in_worker(path.read_bytes)
     version = version_of(body)
     etag = f'"{version}"'
     headers = {
