@@ -186,7 +186,7 @@ _ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/legacy", _UPLOAD, uploads.upload, "the same, without the slash"),
     _devpi("GET", "/{user}[/]",
         Glanced("the answer has only indexes that the caller may read; without one the user is missing", accounts.may_show), accounts.show,
-        "a user and their indexes"),
+        "a user and their indexes; for a browser a page", variants=(Variant(welcome.is_browser, late("pkgindex_http.pages.users:user"), people=True),)),
     _devpi("PUT", "/{user}[/]", Checked(Action.USER_CREATE, accounts.may_create), accounts.create, 'make a user: {"password": …, "email": …}'),
     _devpi("PATCH", "/{user}[/]", Checked(Action.USER_MODIFY, accounts.may_modify), accounts.modify,
         "change a user; all users may change their own password"),

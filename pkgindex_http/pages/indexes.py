@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pkgindex_core.names import owner
 from pkgindex_http.handlers.recent import new_releases
 from pkgindex_http.pages.layout import reading_page, with_search_script
 from pkgindex_http.pasting import installing_lines
@@ -28,6 +29,7 @@ async def index(ask: Ask) -> Reply:
         ask,
         "pages/index.html",
         index=ask.index,
+        owner=owner(ask.index),
         title=layers[0].title,
         description=layers[0].description,
         options={

@@ -44,6 +44,7 @@ PAGES: Final[dict[str, tuple[str, ...]]] = {
     "/+status":                                     ("/+status",),
     "/+users":                                      ("/+users",),
     "/+explain":                                    ("/+explain?project=tables&index=anna/dev", "/+explain?project=numbers&index=anna/dev"),
+    "/{user}[/]":                                   ("/anna", "/root"),
     "/{user}/+account":                             ("/anna/+account", "/root/+account"),
     "/{user}/+new-index":                           ("/anna/+new-index",),
     "/{user}/{index}[/]":                           ("/anna/dev", "/root/pypi", "/anna/empty"),

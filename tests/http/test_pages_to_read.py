@@ -12,11 +12,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from pkgindex_core.changes import DropProject, PutFile, PutProject, PutRelease, YankFile
+from pkgindex_core.changes import DropProject, PutFile, PutProject, PutRelease, PutUser, YankFile
 from pkgindex_core.compression import decompress
 from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.formats.version_documents import encode_metadata
-from pkgindex_core.models import File, PageHead, Release, Serial
+from pkgindex_core.models import File, PageHead, Release, Serial, User
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
@@ -24,7 +24,7 @@ from pkgindex_http.commands.common import ADMINISTRATOR
 from pkgindex_http.wire.description_renderer import clean
 from pkgindex_http.wire.descriptions import Descriptions
 from tests.http.browsing import Browser
-from tests.http.conftest import HOSTED, MirroredStart, Serve, Served, basic
+from tests.http.conftest import HOSTED, PASSWORD, MirroredStart, Serve, Served, basic, hash_of
 from tests.http.test_welcome import BROWSER, page
 
 DEMO = ProjectName("demo")
@@ -325,3 +325,24 @@ async def test_news_that_take_long_to_read_hold_up_no_page(serve: Serve, monkeyp
         assert "What is new" not in (await page(served, "/root/dev"))[1]
         go_on.set()
         assert "What is new" in (await page(served, "/root/dev"))[1]
+
+
+async def test_the_page_of_a_user_lists_the_indexes_that_its_reader_may_read(serve: Serve, wheel: BuiltFile) -> None:
+    async with serve() as served:
+        anna = await served.user("anna")
+        told = User(name="anna", password_hash=hash_of(PASSWORD), title="The team of Anna")
+        await served.engine.store.apply([PutUser(told)], who="[test]")
+        await served.index("anna/dev", title="Released by nobody yet")
+        await served.index("anna/secret", acl_read=("anna",))
+        await served.put(wheel, index=IndexName("anna/dev"))
+        answer, text = await page(served, "/anna")
+        assert answer.status == 200
+        assert "<title>anna</title>" in text
+        assert "The team of Anna" in text
+        assert '<a href="./anna/dev">anna/dev</a>: Released by nobody yet' in text
+        assert "secret" not in text
+        assert '<a href="./anna/dev/demo/1.0">demo 1.0</a>' in text
+        assert "anna/secret" in (await page(served, "/anna", **anna))[1]
+        assert (await page(served, "/nobody"))[0].status == 404
+        async with served.get("/anna", headers={"Accept": "application/json"}) as answer:
+            assert (await answer.json())["result"]["indexes"].keys() == {"dev"}
