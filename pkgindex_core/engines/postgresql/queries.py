@@ -390,7 +390,7 @@ UNION ALL SELECT 'index ' || index_name || ' has the file ' || filename || ', an
     JOIN files USING (index_name, filename) WHERE died = 9223372036854775807 AND NOT mirrored
 UNION ALL SELECT 'index ' || f.index_name || ' has the file ' || filename || ' of ' || f.project || ', but not the project' FROM files AS f
     WHERE f.died = 9223372036854775807 AND NOT EXISTS (SELECT FROM standings AS s WHERE s.index_name = f.index_name AND s.project = f.project
-    AND s.died = f.died AND holds AND s.mirrored = f.mirrored)
+    AND s.died = f.died AND (holds OR s.mirrored) AND s.mirrored = f.mirrored)
 UNION ALL SELECT project || ' in ' || index_name || ' counts ' || file_count || ' files but has ' || count FROM (SELECT index_name, project,
     file_count, (SELECT count(*) FROM files AS f WHERE f.index_name = s.index_name AND f.project = s.project AND f.died = s.died AND NOT mirrored)
     FROM standings AS s WHERE died = 9223372036854775807 AND NOT mirrored) AS counted WHERE file_count <> count

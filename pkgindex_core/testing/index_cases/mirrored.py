@@ -176,6 +176,7 @@ class MirrorPageCases(IndexStoreCases):
         assert [row.name for row in await self.store.projects(MIRROR)] == []
         await self.commit(MirrorPage(MIRROR, DEMO, said, put=(mirrored("b"),), part="middle"))
         assert await self.files(MIRROR, DEMO) is None
+        assert list(await self.store.check()) == [], "a page whose last part has not come is no damage"
         last = await self.commit(MirrorPage(MIRROR, DEMO, said, put=(mirrored("c"),), part="last"))
         assert set(await self.files(MIRROR, DEMO) or ()) == {"a", "b", "c"}
         page = await self.page(MIRROR, DEMO)
