@@ -11,6 +11,7 @@ count travels with the test's report (`user_properties`), so it also lands in a 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -31,7 +32,8 @@ __all__ = ["chromium"]
 Tally = Callable[[str, int], None]
 
 # A time limit for one example says more about the machine than about the code; pytest-timeout bounds the whole test.
-settings.register_profile("pkgindex", deadline=None)
+# CI tries the same examples each time, so that a change is judged by what it changes. Everywhere else they are new ones each time.
+settings.register_profile("pkgindex", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("pkgindex")
 
 # The contract suites are shipped in the library; their assertions explain themselves only if rewritten.
