@@ -30,6 +30,8 @@ from pkgindex_mirror.caching.notes import CacheNotes
 
 HELD_SECONDS: Final = 60.0
 """Seconds after which a step is overdue, unless it is renewed: its process seems to have died."""
+_COUNTING_SECONDS: Final = 10.0
+"""Of the lease of who counts all files, which is renewed meanwhile. Mirrored files wait that long if that process dies."""
 _PAUSE: Final = 0.02
 _BATCH: Final = 500
 """Number of files that are recorded together while all files are counted."""
@@ -147,7 +149,9 @@ class Account:
     async def ledger(self) -> tuple[Ledger, int]:
         """The ledger with its version. Counts all files if there is no ledger."""
         while (found := await self.notes.ledger()) is None:
-            await while_held(self._leases, _LEASE, "count files", self._count_all, seconds=HELD_SECONDS, pause=_pause)
+            await while_held(
+                self._leases, _LEASE, "count files", self._count_all, seconds=_COUNTING_SECONDS, pause=_pause
+            )
         return found
 
     async def change(self, change: Change) -> bool:
