@@ -1,6 +1,6 @@
-"""What does a page cost that is made of four inherited indexes?
+"""What does a page cost that is made of ten inherited indexes?
 
-Workload: an index without files of its own inherits from four others, each of which has 50 files of one project; none has a file
+Workload: an index without files of its own inherits from ten others, each of which has 20 files of one project; none has a file
 of another's name, so the page lists 200. Asked for in HTML and JSON, plain, over 32 keep-alive connections, and over one for the
 latency. Beside it, the same 200 files in one index, to see what inheriting costs each server.
 Unit: answers a second, server CPU time an answer.
@@ -20,7 +20,7 @@ from benchmarks.rounds import Cell, Column
 from benchmarks.tables import Report
 
 PROJECT = "inherited"
-BASES = tuple(f"root/base{number}" for number in range(4))
+BASES = tuple(f"root/base{number}" for number in range(10))
 TOP, ALONE = "root/top", "root/alone"
 MANY = 32
 
@@ -49,7 +49,7 @@ def _fill(stage: Stages, each: int) -> None:
 
 def _cells(stages: Sequence[Stages]) -> Iterable[Cell]:
     for form in ("html", "json"):
-        for index, title in ((TOP, "from four bases"), (ALONE, "from one index")):
+        for index, title in ((TOP, "from ten bases"), (ALONE, "from one index")):
             for connections, shows in ((1, "p50"), (MANY, "rate")):
                 ending = ", one connection" if connections == 1 else ""
                 column = Column(
