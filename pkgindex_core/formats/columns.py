@@ -12,9 +12,8 @@ from typing import Any, Final, TypeVar
 
 _FILENAME: Final = b'"filename":"'
 _SIZE: Final = re.compile(rb'"size":([0-9]+)')
-_TIME: Final = b'"upload-time":"'
+_TIME: Final = re.compile(rb'"upload-time":"(.{19})')
 _Column = TypeVar("_Column")
-_SECONDS: Final = len("2026-11-30T00:00:00")
 
 
 class Columns:
@@ -23,29 +22,27 @@ class Columns:
     def __init__(
         self,
         objects: Callable[[], Sequence[bytes]],
+        text: Callable[[], bytes],
         spelled: Callable[[], Sequence[str]],
         known: dict[str, Any] | None = None,
     ) -> None:
-        """`objects` cuts the files' JSON objects out, as pages show them, perhaps without their ends. `spelled` reads the versions of the files,
+        """`objects` cuts the files' JSON objects out, as pages show them, perhaps without their ends; `text` has all of them. `spelled` reads the versions of the files,
         which no page shows. `known`: the columns that were read before, to which more are added.
         """
         self._objects = objects
+        self._text = text
         self._spelled = spelled
         self._known: dict[str, Any] = {} if known is None else known
 
     @property
     def times(self) -> Sequence[bytes]:
         """The times that pages show, in UTC and whole seconds: `2026-11-30T00:00:00`; empty where there is none. They sort as the times do."""
-        # Faster than one search through all objects, and than decoding them.
-        return self._column("times", lambda: [each.partition(_TIME)[2][:_SECONDS] for each in self._objects()])
+        return self._column("times", lambda: self._each(_TIME, b""))
 
     @property
     def sizes(self) -> Sequence[int]:
         """The sizes in bytes; -1 where there is none."""
-        search = _SIZE.search
-        return self._column(
-            "sizes", lambda: [int(found[1]) if (found := search(each)) is not None else -1 for each in self._objects()]
-        )
+        return self._column("sizes", lambda: [*map(int, self._each(_SIZE, b"-1"))])
 
     @property
     def names(self) -> Sequence[bytes]:
@@ -66,7 +63,14 @@ class Columns:
 
     def having(self, text: bytes) -> Sequence[int]:
         """The places of files whose objects have a text anywhere."""
-        return [at for at, each in enumerate(self._objects()) if text in each]
+        return [at for at, each in enumerate(self._objects()) if text in each] if text in self._text() else ()
+
+    def _each(self, key: re.Pattern[bytes], missing: bytes) -> Sequence[bytes]:
+        """The value of a key in each object, which has it at most once. One search through all takes less time than cutting each, or decoding."""
+        found: list[bytes] = key.findall(self._text())
+        if len(found) == len(self.versions):
+            return found
+        return [value[1] if (value := key.search(each)) is not None else missing for each in self._objects()]
 
     def _column(self, name: str, read: Callable[[], _Column]) -> _Column:
         if name not in self._known:

@@ -204,7 +204,10 @@ class KeptRows(Collection[PageRow]):
     def columns(self, objects: Callable[[], Sequence[bytes]] = lambda: ()) -> Columns:
         """Single fields of the files, in the same order. `objects` are their pieces, of which only versions have no need."""
         return Columns(
-            objects, lambda: [each.version for each in _versions_decoder.decode(self._content.hidden)], self._known
+            objects,
+            lambda: self._content.listed,
+            lambda: [each.version for each in _versions_decoder.decode(self._content.hidden)],
+            self._known,
         )
 
     def at(self, positions: Iterable[int], pieces: Sequence[bytes] = ()) -> dict[int, File]:

@@ -65,11 +65,20 @@ class Glance:
         """Whether the page is a kept one whose versions all have files."""
         return self._kept is not None and self._merged.versions is self._kept.rows.versions()
 
+    @property
+    def _spells_once(self) -> bool:
+        """Whether no release is spelled in two ways by its files: the page lists each release of its files once, and no others."""
+        return len(self._merged.versions) == len(self.distinct)
+
     def versions_without(self, hidden: Collection[int], judged: Iterable[int]) -> tuple[str, ...]:
         """The versions that the page lists, without those of which all files are hidden. `judged` are all files of these, and perhaps others."""
-        gone = {canonical_version(self.spelled[place]) for place in hidden}
-        gone -= {canonical_version(self.spelled[place]) for place in {*judged} - {*hidden}}
-        listed = self._merged.versions
+        spelled, listed = self.spelled, self._merged.versions
+        gone = {spelled[place] for place in hidden}
+        shown = {spelled[place] for place in {*judged}.difference(hidden)}
+        if self._spells_once and gone.issubset(listed):
+            gone -= shown
+            return tuple([each for each in listed if each not in gone])
+        gone = {*map(canonical_version, gone)} - {*map(canonical_version, shown)}
         return tuple(each for each in listed if canonical_version(each) not in gone) if gone else listed
 
     def origin(self, place: int) -> IndexName:
@@ -89,14 +98,14 @@ class Glance:
 
     def files(self, places: Sequence[int], *, whole: Collection[str]) -> dict[int, File]:
         """The files at some places, in this order. Those of the versions `whole` are whole, others have a name and a version."""
-        wanted = [place for place in places if self.spelled[place] in whole]
+        spelled = self.spelled
+        wanted = [place for place in places if spelled[place] in whole]
         if self._kept is not None:
             found = self._kept.rows.at(wanted, self._kept.pieces) if wanted else {}
         else:
             found = {place: decode_file(self._entries[place].row.body) for place in wanted}
         return {
-            place: found.get(place) or File(filename=self._filename(place), version=self.spelled[place])
-            for place in places
+            place: found.get(place) or File(filename=self._filename(place), version=spelled[place]) for place in places
         }
 
     def without(self, hidden: Collection[int]) -> Collection[PageEntry]:
@@ -113,8 +122,8 @@ class Glance:
 
     def _spellings(self, versions: Collection[str]) -> Collection[str]:
         """All spellings of the releases of some spellings."""
-        if len(self._merged.versions) == len(self.distinct):
-            return versions  # the page lists each release of its files once, so none is spelled twice
+        if self._spells_once:
+            return versions
         wanted = {canonical_version(version) for version in versions}
         return {each for each in self.distinct if canonical_version(each) in wanted}
 
@@ -131,5 +140,6 @@ class Glance:
 def _columns(entries: Sequence[PageEntry]) -> Columns:
     return Columns(
         lambda: [each.row.fragment for each in entries],
+        lambda: b"".join([each.row.fragment for each in entries]),
         lambda: [each.row.version for each in entries],
     )
