@@ -10,7 +10,8 @@ the ETag does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from itertools import compress
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +32,7 @@ from pkgindex_core.protocols.policies import (
 )
 from pkgindex_core.rules.glancing import Glance, Glances
 
+_WARNINGS: Final = 5
 Fingerprints = tuple[tuple[str, str, Timestamp], ...]
 """For each filter its name, its fingerprint and its rounded time."""
 
@@ -124,13 +126,22 @@ def _withheld(
     return verdict
 
 
+class Revised(Protocol):
+    """A thing on which fingerprints depend, such as the book of advisories."""
+
+    @property
+    def revision(self) -> str:
+        """Changes when the thing does; asked for each request."""
+        ...
+
+
 @runtime_checkable
 class Foretells(Protocol):
     """A page filter that can say how long its fingerprint and its cut-off hold, and for which project."""
 
     @property
-    def revision(self) -> str | None:
-        """Changes whenever the fingerprint of a project could; asked for each request. None: none ever changes."""
+    def watched(self) -> Revised | None:
+        """The thing whose revision changes whenever the fingerprint of a project could; filters may share it. None: no fingerprint ever changes."""
         ...
 
     def fingerprint_of(self, project: ProjectName) -> str:
@@ -175,9 +186,11 @@ def why_hidden(origin: IndexName, file: File, filters: Mapping[str, PageFilter],
 
 
 def warnings_of(judgements: Iterable[Judgement]) -> tuple[str, ...]:
-    """The warnings for clients about files that are shown, each sentence once."""
-    told = (f"{each.filename}: {each.rule}: {each.ruling.reason}" for each in judgements if each.ruling.mode == "warn")
-    return tuple(dict.fromkeys(told))
+    """The warnings for clients about files that are shown: a sentence for each of the first few rulings, and how many more there are."""
+    warnings = [each for each in judgements if each.ruling.mode == "warn"]
+    told = tuple(f"{each.filename}: {each.rule}: {each.ruling.reason}" for each in warnings[:_WARNINGS])
+    more = len(warnings) - len(told)
+    return (*told, f"and {more} more") if more else told
 
 
 def why_version_hidden(
@@ -267,9 +280,11 @@ def _glanced(
             filters.setdefault(version, {})[name] = active[name]
         if glancing[name].by_release or not glancing[name].by_version:
             whole.update(versions)
-    files = glance.files([place for place, each in enumerate(glance.spelled) if each in filters], whole=whole)
+    spelled = glance.spelled
+    files = glance.files([*compress(range(len(spelled)), map(filters.__contains__, spelled))], whole=whole)
     pairs = [(glance.origin(place), file) for place, file in files.items()]
-    builds = _builds(active, msgspec.structs.replace(build, release=releases_of(pairs)))
+    releases = releases_of(pair for pair in pairs if pair[1].version in whole)
+    builds = _builds(active, msgspec.structs.replace(build, release=releases))
     alike = {version for version, each in filters.items() if all(glancing[name].by_version for name in each)}
     known: dict[tuple[IndexName, str], tuple[tuple[tuple[str, Ruling], ...], bool]] = {}
     judgements: list[Judgement] = []

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pkgindex_core.names import IndexName
 
 _LONGEST = 1000
-_WARNINGS = 5
 
 
-def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
-    """The header of an answer with files of which policies warn; the first few, as far as a header may be long."""
-    if not warnings:
-        return {}
-    more = f"; and {len(warnings) - _WARNINGS} more" if len(warnings) > _WARNINGS else ""
-    told = "; ".join(each[:200] for each in warnings[:_WARNINGS]) + more
-    return {"X-PkgIndex-Warning": "".join(each if " " <= each <= "~" else "?" for each in told)}
+def warning_headers(warnings: tuple[str, ...]) -> dict[str, str]:
+    """The header of an answer with files of which policies warn."""
+    return {"X-PkgIndex-Warning": _told(warnings)} if warnings else {}
+
+
+@lru_cache(maxsize=1024)
+def _told(warnings: tuple[str, ...]) -> str:
+    """The few warnings as the value of a header. It is made once for a page, because it takes as long as half of an answer."""
+    told = "; ".join(each[:200] for each in warnings)
+    return "".join(each if " " <= each <= "~" else "?" for each in told)
 
 
 def unasked_headers(

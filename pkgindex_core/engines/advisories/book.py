@@ -66,6 +66,7 @@ class _OpenBook:
 
     def __init__(self, book: Book | EmptyBook) -> None:
         self.book = book
+        self.revision = book.revision
         self._about: dict[ProjectName, tuple[Sequence[Advisory], str]] = {}
         self._weight = 0
 
@@ -98,7 +99,9 @@ class FiledBook:
 
     @property
     def revision(self) -> str:
-        return self._now().book.revision
+        if self._elapsed() - self._looked >= _LOOK_SECONDS:  # as `_now`, in half the time: it is asked for each answer
+            self.look()
+        return self._open.revision
 
     def about(self, project: ProjectName) -> Sequence[Advisory]:
         return self._now().about(project)[0]

@@ -71,8 +71,8 @@ class AdvisoryFilter(ContentFilter):
         return f"{super().fingerprint} {self._book.revision}"
 
     @property
-    def revision(self) -> str | None:
-        return self._book.revision
+    def watched(self) -> AdvisoryBook:
+        return self._book
 
     def fingerprint_of(self, project: ProjectName) -> str:
         """A new book changes only the pages of projects whose advisories it changes."""

@@ -21,6 +21,7 @@ from pkgindex_core.models import File, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.advisories import AdvisoryBook
 from pkgindex_core.protocols.policies import MODES, Build, PageFilter, Ruling
+from pkgindex_core.rules.filtering import Revised
 from pkgindex_core.rules.lineage import lineage
 from pkgindex_core.rules.policing import kinds
 from pkgindex_core.rules.policing.exemptions import Exempt, exempt_of
@@ -165,8 +166,7 @@ class PolicyFilter:
         return 0
 
     @property
-    def revision(self) -> str | None:
-        """Changes whenever the fingerprint of a project could; None: none ever changes."""
+    def watched(self) -> Revised | None:
         return None
 
     def fingerprint_of(self, project: ProjectName) -> str:

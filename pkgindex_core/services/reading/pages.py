@@ -76,7 +76,7 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     unknown: tuple[tuple[IndexName, str], ...] = ()
     """Mirrors that could not be asked and have nothing stored, each with the reason. Their files or names are missing from the answer."""
     warnings: tuple[str, ...] = ()
-    """The warnings of filters, a sentence for each file, as far as they are still known."""
+    """The warnings of filters (`rules.filtering.warnings_of`), as far as they are still known."""
     partial: tuple[IndexName, ...] = ()
     """Lists only: mirrors that list only the projects that clients have asked for."""
 
