@@ -45,7 +45,7 @@ async def decisions(
             limit=limit,
             indexes=[index] if index is not None else indexes,
             project=name,
-            chosen=lambda each: rule is None or each.rule == rule,
+            rule=rule,
         )
     if as_json:
         print_json([decision_document(each) for each in found])

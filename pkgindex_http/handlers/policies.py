@@ -19,7 +19,7 @@ from pkgindex_http.wire.replies import Reply, json_reply
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Authorization"}
 _MOST: Final = 1000
-_FILTERS: Final = ("rule", "mode", "verdict")
+_FILTERS: Final = ("mode", "verdict")
 
 
 class _ExemptionForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,14 +54,21 @@ async def decisions(ask: Ask) -> Reply:
             and permits(ask.principal, Action.EXPLAIN, index=config, project=decision.project).allowed
         )
 
+    explained = [
+        name
+        for name, config in tree.indexes.items()
+        if permits(ask.principal, Action.EXPLAIN, index=config, some_project=True).allowed
+    ]
+    is_narrow = project is not None or len(explained) < len(tree.indexes)
     limit = ask.query("limit") or "200"
     if not limit.isascii() or not limit.isdigit() or len(limit) > 4 or not 0 < int(limit) <= _MOST:
         raise Refused(f"limit is a number from 1 to {_MOST}")
     found, after = await ask.engine.decisions.listed(
         after=ask.query("after") or "",
         limit=int(limit),
-        indexes=[index] if index is not None else tree.indexes if project is not None else None,
+        indexes=[index] if index is not None else explained if is_narrow else None,
         project=project,
+        rule=ask.query("rule") or None,
         chosen=chosen,
     )
     return json_reply({"decisions": [decision_document(each) for each in found], "after": after}, headers=_HEADERS)

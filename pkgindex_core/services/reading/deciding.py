@@ -27,6 +27,8 @@ from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.tasks import Tasks
 
 KIND: Final = "decision"
+_BY_RULE: Final = "decision-by-rule"
+"""The same records, with the rule before their keys: the few decisions of a rare rule are not looked for among all others."""
 _PAUSE_SECONDS: Final = 5.0
 _WAITING: Final = 20_000
 """The most decisions that wait to be written. Further ones are dropped, and made again with the next page."""
@@ -86,19 +88,21 @@ class Decisions:
         limit: int = 200,
         indexes: Iterable[IndexName] | None = None,
         project: ProjectName | None = None,
+        rule: str | None = None,
         chosen: Callable[[DecisionRecord], bool] = lambda _: True,
     ) -> tuple[Sequence[DecisionRecord], str]:
         """Decisions in order of index, project and filename; and the place after which the next ones are, empty at the end.
 
-        Of `indexes` (None: of all) and a project (None: of all) only those are read. With a project, `indexes` are needed.
+        Of `indexes` (None: of all), a project (None: of all) and a rule (None: of all) only those are read. With a project, `indexes` are needed.
         A place names a decision that was chosen, and none of the others: the caller may not know them.
         """
         found: list[DecisionRecord] = []
         about = "" if project is None else f"{project} "
+        kind, before = (KIND, "") if rule is None else (_BY_RULE, f"{rule} ")
         beginnings = [""] if indexes is None else sorted(f"{index} {about}" for index in indexes)
         for beginning in beginnings:
-            async for key, decision in self._read(max(after, beginning), beginning):
-                if not chosen(decision):
+            async for key, decision in self._read(kind, before, max(after, beginning), beginning):
+                if (rule is not None and decision.rule != rule) or not chosen(decision):
                     continue
                 if len(found) == limit:
                     return found, after
@@ -110,16 +114,20 @@ class Decisions:
         """Write what waits. Decisions that were known before keep the time of their first record."""
         heard, self._heard, self._count = self._heard, [], 0
         new: dict[str, bytes] = {}
+        rules: dict[str, str] = {}
         for project, judgements, now in heard:
             for each in judgements:
                 key = _key(project, each)
                 if key in new or self._known.get(key):
                     continue
+                rules[key] = each.rule
                 before = await self._notes.note(KIND, key)
                 new[key] = before.value if before is not None else msgspec.json.encode(_decision(project, each, now))
             await asyncio.sleep(0)  # requests come between
         if new:
             await self._notes.put_notes(KIND, new, seconds=self._seconds)
+            by_rule = {f"{rule} {key}": new[key] for key, rule in rules.items()}
+            await self._notes.put_notes(_BY_RULE, by_rule, seconds=self._seconds)
         for key in new:
             self._known.put(key, True)
 
@@ -131,13 +139,15 @@ class Decisions:
         except (PkgIndexError, TimeoutError) as error:
             _log.warning("the last decisions of policies were not written: %s", error)
 
-    async def _read(self, after: str, beginning: str) -> AsyncIterator[tuple[str, DecisionRecord]]:
-        """The records after a place whose keys have a beginning."""
-        async for batch in self._notes.notes(KIND, after=after):
+    async def _read(
+        self, kind: str, before: str, after: str, beginning: str
+    ) -> AsyncIterator[tuple[str, DecisionRecord]]:
+        """The records after a place whose keys have a beginning. `before` is in front of all these keys in notes of the kind."""
+        async for batch in self._notes.notes(kind, after=before + after):
             for note in batch:
-                if not note.key.startswith(beginning):
+                if not note.key.startswith(before + beginning):
                     return
-                yield note.key, msgspec.json.decode(note.value, type=DecisionRecord)
+                yield note.key.removeprefix(before), msgspec.json.decode(note.value, type=DecisionRecord)
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
