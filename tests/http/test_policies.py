@@ -194,7 +194,12 @@ async def test_a_decision_is_recorded_once_and_anew_when_the_verdict_changes(mir
             async with world.served.get(f"/+decisions?{query}") as answer:
                 assert (await answer.json())["decisions"] == []
         assert read == 3, "none but the one behind those that are asked for"
-        for query, reads in (("rule=cooldown", 2), ("rule=deprecated", 2), ("rule=dep", 1), ("rule=zz&index=root/pypi", 0)):
+        for query, reads in (
+            ("rule=cooldown", 2),
+            ("rule=deprecated", 2),
+            ("rule=dep", 1),
+            ("rule=zz&index=root/pypi", 0),
+        ):
             read = 0
             async with world.served.get(f"/+decisions?{query}") as answer:
                 assert all(each["rule"] == query[5:] for each in (await answer.json())["decisions"])

@@ -67,7 +67,8 @@ class Decisions:
         self._seconds = seconds
         self._heard: list[tuple[ProjectName, Sequence[Judgement], Timestamp]] = []
         self._count = 0
-        self._known: BoundedCache[str, bool] = BoundedCache(_KNOWN)
+        self._known: BoundedCache[str, Timestamp] = BoundedCache(_KNOWN)
+        """Until when decisions need not be written again."""
         self._tasks = Tasks()
         self._planned = False
 
@@ -118,7 +119,7 @@ class Decisions:
         for project, judgements, now in heard:
             for each in judgements:
                 key = _key(project, each)
-                if key in new or self._known.get(key):
+                if key in new or (self._known.get(key) or 0) > now:
                     continue
                 rules[key] = each.rule
                 before = await self._notes.note(KIND, key)
@@ -128,8 +129,10 @@ class Decisions:
             await self._notes.put_notes(KIND, new, seconds=self._seconds)
             by_rule = {f"{rule} {key}": new[key] for key, rule in rules.items()}
             await self._notes.put_notes(_BY_RULE, by_rule, seconds=self._seconds)
+        # A decision that is still made is written again before its record ends.
+        until = Timestamp(self._clock.now() + int(self._seconds * 500_000))
         for key in new:
-            self._known.put(key, True)
+            self._known.put(key, until)
 
     async def close(self) -> None:
         """Write what waits, and end."""
