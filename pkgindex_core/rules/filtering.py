@@ -153,6 +153,22 @@ class Foretells(Protocol):
         ...
 
 
+@runtime_checkable
+class NeedsDigest(Protocol):
+    """A page filter that decides by the sha256 of files. A file of which the upstream tells none is judged again when its bytes are here."""
+
+    def needs_digest(self, origin: IndexName, file: File, build: Build) -> bool:
+        """Whether the sha256 of a file, which is not known, could hide it."""
+        ...
+
+
+def needs_digest(origin: IndexName, file: File, filters: Mapping[str, PageFilter], build: Build) -> bool:
+    """Whether a file may only be given out after its bytes were compared with what filters hide."""
+    if file.sha256:
+        return False
+    return any(isinstance(each, NeedsDigest) and each.needs_digest(origin, file, build) for each in filters.values())
+
+
 def fingerprints(
     filters: Mapping[str, PageFilter],
     tree: Tree,

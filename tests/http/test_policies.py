@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from click.testing import CliRunner
@@ -346,6 +348,25 @@ def test_a_wrong_policy_is_refused_and_changes_nothing(tmp_path: Any) -> None:
     made = runner.invoke(main, ["index", "create", "root/x", "policies=cooldwn 7d", *options])
     assert made.exit_code != 0
     assert "there is no rule 'cooldwn'" in made.output
+
+
+@pytest.mark.parametrize("hashes", [{"md5": hashlib.md5(NEW.data).hexdigest()}, {}])
+async def test_revoked_bytes_of_an_upstream_that_tells_no_sha256_are_never_given_out(
+    mirrored: Start, hashes: dict[str, str]
+) -> None:
+    """They are compared when they have come, before a client gets the first of them. Other bytes are given out."""
+    async with mirrored() as world:
+        for file in (OLD, NEW):
+            world.upstream.add("demo", file, hashes=hashes if file is NEW else {}, upload_time="2020-01-01T00:00:00Z")
+        await world.change(policies=(f"revoked sha256:{NEW.sha256} a leak for demo==2.*", "revoked sha256:" + 64 * "0"))
+        _, body = await world.get(PAGE)
+        urls = {each["filename"]: urljoin(PAGE, each["url"]) for each in json.loads(body)["files"]}
+        assert "/+e/" in urls[NEW.filename]
+        for _ in range(3):
+            answer, body = await world.get(urls[NEW.filename])
+            assert (answer.status, b"are revoked: a leak" in body) == (404, True)
+            assert (await world.get(urls[OLD.filename]))[1] == OLD.data
+        assert (await world.page(PAGE))[1] == [OLD.filename]
 
 
 async def test_a_name_that_belongs_to_an_index_is_in_no_mirror_and_stays_when_its_project_is_deleted(

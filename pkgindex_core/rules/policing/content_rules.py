@@ -92,6 +92,10 @@ class RevokedFilter(ContentFilter):
     def may_hold(self, value: Any, columns: Columns, build: Build) -> Iterable[int] | None:
         return columns.having(value.sha256.encode())
 
+    def needs_digest(self, origin: IndexName, file: File, build: Build) -> bool:
+        ruling = self._judged(origin, file.version, build, lambda _: Held("its sha256 is not known"))
+        return ruling is not None and ruling.hides
+
     def decides(self, value: Any, origin: IndexName, file: File, build: Build) -> Held | None:
         if file.sha256 != value.sha256:
             return None

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Gone, Missing, Removed
+from pkgindex_core.errors import Gone, Missing, Removed, Unavailable
 from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
@@ -31,7 +31,7 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import Fingerprints, judged, warnings_of, withheld
+from pkgindex_core.rules.filtering import Fingerprints, judged, needs_digest, warnings_of, withheld
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
 from pkgindex_core.services.reading.applying_filters import ApplyingFilters
 from pkgindex_core.services.reading.deciding import Decisions
@@ -110,6 +110,8 @@ class Files:
         decisions = self._filters.fingerprints(tree, index, moment, found.project)
         warnings = await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
         opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect)
+        if not sidecar and not found.file.sha256:
+            await self._compare(tree, config, found, opened, moment)
         if warnings:
             opened = replace(opened, warnings=warnings)
         return opened, partial(self._holding, tree, config, pinned, found, opened, decisions)
@@ -221,6 +223,23 @@ class Files:
     ) -> StoredContent:
         place = await self._blobs.locate(blob.sha256, filename=filename, may_redirect=may_redirect)
         return StoredContent(project=found.project, file=found.file, blob=blob, place=place, public=public)
+
+    async def _compare(
+        self, tree: Tree, config: IndexConfig, found: FoundFile, opened: OpenedFile, moment: Timestamp
+    ) -> None:
+        """Judge a file of unknown digest again, when its bytes are here, if a filter asks for the digest. Its reader waits for the last byte."""
+        build = Build(tree=tree, start=config.name, project=found.project, moment=moment)
+        if not needs_digest(config.name, found.file, self._filters.of(tree, config.name), build):
+            return
+        match opened:
+            case StoredContent():
+                sha256 = opened.blob.sha256
+            case ArrivingContent():
+                sha256 = (await opened.arriving.finished()).sha256
+            case ElsewhereFile():
+                raise Unavailable(f"the sha256 of {found.file.filename} is not known, and its bytes do not come here")
+        file = replace(found.file, digests={**found.file.digests, "sha256": sha256})
+        await self._offer(tree, config, replace(found, file=file), file.filename, moment)
 
     async def _offer(
         self, tree: Tree, config: IndexConfig, found: FoundFile, path: str, moment: Timestamp
