@@ -97,7 +97,7 @@ def _page(book: FiledBook) -> float:
         File(filename=f"lib_0000-{each // 10}.0-{each % 10}.whl", version=f"{each // 10}.0") for each in range(10_000)
     ]
     build = Build(tree=tree, start=_INDEX, project=ProjectName("lib-0000"), moment=Timestamp(0))
-    columns = Columns(lambda: (), lambda: [file.version for file in files])
+    columns = Columns(lambda: (), bytes, lambda: [file.version for file in files])
     start = time.perf_counter()
     for each in filters:
         for version in each.suspects(_INDEX, columns, build) or ():

@@ -11,9 +11,11 @@ from urllib.parse import urljoin
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from pkgindex_core.changes import PutIndex
 from pkgindex_core.clock import Timestamp, to_rfc3339
+from pkgindex_core.digests import sha256_of
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.notes import Note
 from pkgindex_core.rules.policing import exemptions
@@ -282,6 +284,54 @@ async def test_an_upload_that_a_policy_blocks_is_refused_with_the_reason(
         await served.engine.decisions.flush()
         found, _ = await served.engine.decisions.listed()
         assert {(each.rule, each.filename) for each in found} == {(policy.split(maxsplit=1)[0], refused.filename)}
+
+
+async def push(served: Served, version: str, source: str = "root/dev") -> tuple[int, str]:
+    document = {"name": "demo", "version": version, "targetindex": "root/prod"}
+    async with served.request("PUSH", f"/{source}", json=document, headers=basic("root")) as answer:
+        return answer.status, await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("policy", "refused", "words"),
+    [
+        ("licences MIT", licensed("GPL-3.0-only"), "its licence is GPL-3.0-only"),
+        ("startup-files", STARTS, "runs whenever Python starts"),
+        ("install-places", SCRIPTED, "overwrites an interpreter"),
+        ("archived for demo", OLD, "is archived and takes no files"),
+        ("scripts", replace(OLD, data=b"no zip", sha256=sha256_of(b"no zip")), "cannot be read as a wheel"),
+    ],
+)  # fmt: skip
+async def test_a_push_is_no_way_around_the_rules_for_uploads(
+    serve: Serve, policy: str, refused: BuiltFile, words: str
+) -> None:
+    """The rules are those of the index to which the release is pushed. With a warning it is pushed."""
+    async with serve() as served:
+        await served.index("root/prod", acl_upload=("root",), policies=[policy])
+        await served.put(refused)
+        code, text = await push(served, "1.0")
+        assert (code, words in text) == (400, True), text
+        assert await served.engine.store.page(IndexName("root/prod"), ProjectName("demo")) is None
+        await served.engine.decisions.flush()
+        if refused.data == b"no zip":
+            return
+        (made,), _ = await served.engine.decisions.listed()
+        assert (made.index, made.rule, made.filename) == ("root/prod", policy.split(maxsplit=1)[0], refused.filename)
+        rule, _, value = policy.partition(" ")
+        await served.index("root/prod", acl_upload=("root",), policies=[f"{rule} warn {value}"])
+        assert (await push(served, "1.0"))[0] == 200
+
+
+async def test_a_closed_release_takes_no_pushed_files(serve: Serve) -> None:
+    async with serve() as served:
+        prod = await served.index("root/prod", acl_upload=("root",), policies=["closed-after 14d"])
+        now = served.engine.clock.now()
+        await served.put(build_sdist("demo", "1.0"), index=prod, upload_time=Timestamp(now - 14 * DAY))
+        for file in (OLD, NEW):
+            await served.put(file)
+        code, text = await push(served, "1.0")
+        assert (code, "demo 1.0 is closed" in text) == (400, True), text
+        assert (await push(served, "2.0"))[0] == 200
 
 
 async def test_a_release_is_closed_some_time_after_its_first_file(serve: Serve) -> None:

@@ -190,11 +190,14 @@ def _canonical(text: str) -> str | None:
 
 
 def _members(upload: PolicedUpload) -> list[str]:
-    """The names in a wheel, whose archive was inspected before."""
+    """The names in a wheel. Raises `Refused` if it cannot be read, as one that is pushed from a mirror."""
     if upload.path is None or not upload.file.filename.endswith(".whl"):
         return []
-    with zipfile.ZipFile(upload.path) as archive:
-        return archive.namelist()
+    try:
+        with zipfile.ZipFile(upload.path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise Refused(f"{upload.file.filename} cannot be read as a wheel: {error}") from error
 
 
 def _in_site_packages(name: str) -> str:

@@ -1,6 +1,7 @@
 """A push within this server: a release goes from one index to another, with everything that belongs to it, in one commit or not at all.
 
-    rights -> what the source has -> what the target has -> plan (`rules.pushing`) -> bytes are there -> checks of plugins -> commit
+    rights -> what the source has -> what the target has -> plan (`rules.pushing`) -> bytes are there -> checks of plugins,
+    policies of the target -> commit
 
 The source's part is a `PushableRelease`. Bytes are not copied: both indexes name the same blobs. The commit requires that
 everything it was planned from is unchanged (both configurations, the project in both, free names); after a concurrent change
@@ -49,6 +50,7 @@ from pkgindex_core.rules.pushing import Holding, Push, PushedItem, plan_push
 from pkgindex_core.rules.quotas import within_quotas
 from pkgindex_core.services.moving.outcomes import NotAdmittedError, PushResult
 from pkgindex_core.services.moving.pushable_releases import PushableRelease, PushableReleases
+from pkgindex_core.services.writing.policing import UploadPolicing, same_terms
 from pkgindex_core.storage_failures import storage_failure
 from pkgindex_core.tools.committing import until_committed
 from pkgindex_core.tools.sources import Sources
@@ -59,6 +61,7 @@ class PlannedPush(Struct, frozen=True, kw_only=True):
     """A push that was planned, and the data that it was planned from."""
 
     push: Push
+    tree: Tree
     pushable: PushableRelease
     there: Holding
     """The part of the release that the target has."""
@@ -83,10 +86,12 @@ class Pushing:
         sources: Sources,
         releases: PushableReleases,
         checks: Sequence[UploadCheck],
+        policing: UploadPolicing,
         workers: Executor,
         clock: Clock,
     ) -> None:
         self._store = store
+        self._policing = policing
         self._blobs = blobs
         self._sources = sources
         self._releases = releases
@@ -111,14 +116,22 @@ class Pushing:
         `Conflict` when a non-volatile target has a filename with other bytes.
         """
         checked: set[str] = set()
+        terms: IndexConfig | None = None
 
         async def attempt(_turn: int) -> PushResult:
+            nonlocal terms
             draft = await self.drafted(source, target, project, version, principal=principal, files=files, docs=docs)
             goal, standing, there = draft.push.target, draft.standing, draft.there
             pushable = await self._releases.complete(draft.pushable, own=True)
             plan = plan_push(draft.push, pushable.holding, there, draft.taken)
             failpoint("push.fetched")
-            await self._check(goal.name, pushable, checked, skip=there.files)
+            if terms is None or not same_terms(terms, goal):
+                checked.clear()
+            terms = goal
+            policies = await self._policing.check(draft.tree, goal, project, {})
+            async with self._policing.heard(policies):
+                checks = self._checks if policies is None else (*self._checks, policies)
+                await self._check(goal.name, pushable, checks, checked, skip=there.files)
             failpoint("push.judged")
             guards: list[Requirement] = [
                 IndexIs(pushable.source),
@@ -165,7 +178,9 @@ class Pushing:
         )
         taken = await self._taken(target, pushable.holding.files)
         plan = plan_push(push, pushable.holding, there, taken)
-        return PlannedPush(push=push, pushable=pushable, there=there, standing=standing, taken=taken, items=plan.items)
+        return PlannedPush(
+            push=push, tree=tree, pushable=pushable, there=there, standing=standing, taken=taken, items=plan.items
+        )
 
     async def _taken(self, target: IndexName, files: Sequence[File]) -> dict[str, Taken]:
         holders = {}
@@ -176,36 +191,25 @@ class Pushing:
         return holders
 
     async def _check(
-        self, target: IndexName, pushable: PushableRelease, checked: set[str], *, skip: Sequence[File]
+        self,
+        target: IndexName,
+        pushable: PushableRelease,
+        checks: Sequence[UploadCheck],
+        checked: set[str],
+        *,
+        skip: Sequence[File],
     ) -> None:
-        """Run the upload checks of plugins on the files that are new at the target."""
+        """Run checks of uploads on the files that are new at the target."""
         known = {(file.filename, file.sha256) for file in skip}
         problems: list[str] = []
-        for file in pushable.holding.files if self._checks else ():
+        for file in pushable.holding.files if checks else ():
             if file.sha256 is None or file.filename in checked or (file.filename, file.sha256) in known:
                 continue
             async with self._local(file.sha256, file.filename) as path:
-                problems += await in_worker(self._workers, partial(self._judge, target, pushable, file, path))
+                problems += await in_worker(self._workers, partial(_judged, target, pushable, checks, file, path))
             checked.add(file.filename)
         if problems:
             raise Refused(problems)
-
-    def _judge(self, target: IndexName, pushable: PushableRelease, file: File, path: Path) -> list[str]:
-        """Run the checks on one file, in a worker thread; return the problems."""
-        try:
-            name = parse_upload_filename(file.filename, LENIENT, project=pushable.project)
-            metadata = inspect_archive(path, name, rules=LENIENT).metadata or b""
-        except Refused:
-            metadata = b""  # a mirror may have files that are not accepted as uploads
-        upload = InspectedUpload(
-            index=target,
-            project=pushable.project,
-            file=file,
-            form=_form(pushable.holding.releases),
-            metadata=metadata,
-            path=path,
-        )
-        return [problem for check in self._checks for problem in check.problems(upload)]
 
     @asynccontextmanager
     async def _local(self, key: Sha256, filename: str) -> AsyncIterator[Path]:
@@ -229,6 +233,26 @@ def _target(tree: Tree, name: IndexName, principal: Principal, project: ProjectN
         return publishing_index(tree, name, principal, Action.UPLOAD, project=project)
     except Denied as error:
         raise NotAdmittedError(error.message, anonymous=error.anonymous, hint=error.hint) from error
+
+
+def _judged(
+    target: IndexName, pushable: PushableRelease, checks: Sequence[UploadCheck], file: File, path: Path
+) -> list[str]:
+    """Run checks on one file, in a worker thread; return the problems."""
+    try:
+        name = parse_upload_filename(file.filename, LENIENT, project=pushable.project)
+        metadata = inspect_archive(path, name, rules=LENIENT).metadata or b""
+    except Refused:
+        metadata = b""  # a mirror may have files that are not accepted as uploads
+    upload = InspectedUpload(
+        index=target,
+        project=pushable.project,
+        file=file,
+        form=_form(pushable.holding.releases),
+        metadata=metadata,
+        path=path,
+    )
+    return [problem for check in checks for problem in check.problems(upload)]
 
 
 def _form(releases: Sequence[Release]) -> UploadForm:
