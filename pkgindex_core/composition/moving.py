@@ -11,6 +11,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.protocols import Passwords
 from pkgindex_core.services.moving.backups.restoring import Restoring
 from pkgindex_core.services.moving.backups.taking import TakingBackups
+from pkgindex_core.services.moving.checking_pushes import PushChecks
 from pkgindex_core.services.moving.feeding import Feeding
 from pkgindex_core.services.moving.importing.devpi import DevpiImport
 from pkgindex_core.services.moving.migrating import Migrating
@@ -46,14 +47,20 @@ def make_moving(stores: Stores, offered: Offered, shared: Shared, context: Conte
     return Moving(
         pushing=Pushing(
             store=store,
-            blobs=blobs,
             sources=shared.sources,
             releases=releases,
-            checks=offered.checks,
-            policing=UploadPolicing(
-                store=store, server=context.policies, book=context.advisories, decisions=offered.decisions, clock=clock
+            checks=PushChecks(
+                blobs=blobs,
+                checks=offered.checks,
+                policing=UploadPolicing(
+                    store=store,
+                    server=context.policies,
+                    book=context.advisories,
+                    decisions=offered.decisions,
+                    clock=clock,
+                ),
+                workers=workers,
             ),
-            workers=workers,
             clock=clock,
         ),
         remote_pushing=RemotePushing(releases=releases, publishers=offered.publishers),

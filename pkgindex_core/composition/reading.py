@@ -11,6 +11,7 @@ from pkgindex_core.hookspecs import Context
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.finding import Finding
 from pkgindex_core.services.reading.listing import Listings
+from pkgindex_core.services.reading.offering import Offering
 from pkgindex_core.services.reading.pages import Pages
 
 
@@ -54,9 +55,7 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
             blobs=blobs,
             finding=finding,
             sources=shared.sources,
-            filters=filters,
-            release_files=shared.release_files,
-            decisions=offered.decisions,
+            offering=Offering(filters=filters, release_files=shared.release_files, decisions=offered.decisions),
             clock=clock,
         ),
     )

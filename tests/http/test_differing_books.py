@@ -47,7 +47,7 @@ async def two_servers(
         for served in (one, two):
             look(served)
             served.engine.context.advisories._elapsed = lambda: 0.0  # type: ignore[attr-defined]  # of the book in a file
-            served.engine.context.advisories._looked = 0.0  # type: ignore[attr-defined]
+            served.engine.context.advisories._looked = 0.0  # type: ignore[attr-defined]  # the same
         yield one, two
 
 

@@ -7,23 +7,21 @@ project that was never asked for: the source then looks for the project first.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from pkgindex_core.clock import Clock, Timestamp
+from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Sha256
-from pkgindex_core.errors import Gone, Missing, Removed, Unavailable
+from pkgindex_core.errors import Gone, Missing, Removed
 from pkgindex_core.models import IndexConfig, Tree
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import (
     Arriving,
     Blob,
-    Build,
     OnDisk,
-    PageFilter,
     Principal,
     Redirect,
     Span,
@@ -31,13 +29,11 @@ from pkgindex_core.protocols import (
 )
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.rules.access import allowed_index
-from pkgindex_core.rules.filtering import Fingerprints, judged, needs_digest, warnings_of, withheld
+from pkgindex_core.rules.filtering import Fingerprints, withheld
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
-from pkgindex_core.services.reading.applying_filters import ApplyingFilters
-from pkgindex_core.services.reading.deciding import Decisions
 from pkgindex_core.services.reading.finding import Finding, FoundFile
+from pkgindex_core.services.reading.offering import Offering
 from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, OpenedFile, StoredContent
-from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Holding, Holds
 from pkgindex_core.tools.sources import Sources
@@ -55,18 +51,14 @@ class Files:
         blobs: LearningBlobs,
         finding: Finding,
         sources: Sources,
-        filters: Mapping[str, PageFilter],
-        release_files: ReleaseFiles,
-        decisions: Decisions,
+        offering: Offering,
         clock: Clock,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._finding = finding
         self._sources = sources
-        self._filters = ApplyingFilters(filters)
-        self._release_files = release_files
-        self._decisions = decisions
+        self._offering = offering
         self._clock = clock
         self._placed: BoundedCache[tuple[IndexName, str | None, str], tuple[FoundFile, StoredContent]] = BoundedCache(
             _PLACED
@@ -107,11 +99,11 @@ class Files:
         """The same, and a function that makes a check whether this principal would get the same stored bytes again."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
         moment = self._clock.now()
-        decisions = self._filters.fingerprints(tree, index, moment, found.project)
-        warnings = await self._offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
+        decisions = self._offering.filters.fingerprints(tree, index, moment, found.project)
+        warnings = await self._offering.offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
         opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect)
         if not sidecar and not found.file.sha256:
-            await self._compare(tree, config, found, opened, moment)
+            await self._offering.compare(tree, config, found, opened, moment)
         if warnings:
             opened = replace(opened, warnings=warnings)
         return opened, partial(self._holding, tree, config, pinned, found, opened, decisions)
@@ -130,7 +122,7 @@ class Files:
         if holds is None or not isinstance(opened, StoredContent):
             return None
         key = opened.blob.sha256
-        decided = self._filters.holding(tree, config.name, self._clock, found.project, decisions)
+        decided = self._offering.filters.holding(tree, config.name, self._clock, found.project, decisions)
 
         def check() -> bool:
             if decisions and not decided():
@@ -174,7 +166,7 @@ class Files:
     async def describe(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> FoundFile:
         """Describe a readable file without fetching it."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
-        await self._offer(tree, config, found, f"{index}/{pinned}/{filename}", self._clock.now())
+        await self._offering.offer(tree, config, found, f"{index}/{pinned}/{filename}", self._clock.now())
         return found
 
     async def _named(
@@ -184,7 +176,7 @@ class Files:
         tree = await self._store.tree()
         config = allowed_index(tree, index, principal, Action.READ, some_project=True, files=True)
         try:
-            is_withheld = withheld(self._filters.of(tree, index), tree, index, index) if asking else None
+            is_withheld = withheld(self._offering.filters.of(tree, index), tree, index, index) if asking else None
             found = await self._finding.find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
         except Gone as gone:
             allowed_index(tree, index, principal, Action.READ, project=ProjectName(gone.project), files=True)
@@ -223,47 +215,3 @@ class Files:
     ) -> StoredContent:
         place = await self._blobs.locate(blob.sha256, filename=filename, may_redirect=may_redirect)
         return StoredContent(project=found.project, file=found.file, blob=blob, place=place, public=public)
-
-    async def _compare(
-        self, tree: Tree, config: IndexConfig, found: FoundFile, opened: OpenedFile, moment: Timestamp
-    ) -> None:
-        """Judge a file of unknown digest again, when its bytes are here, if a filter asks for the digest. Its reader waits for the last byte."""
-        build = Build(tree=tree, start=config.name, project=found.project, moment=moment)
-        if not needs_digest(config.name, found.file, self._filters.of(tree, config.name), build):
-            return
-        match opened:
-            case StoredContent():
-                sha256 = opened.blob.sha256
-            case ArrivingContent():
-                sha256 = (await opened.arriving.finished()).sha256
-            case ElsewhereFile():
-                raise Unavailable(f"the sha256 of {found.file.filename} is not known, and its bytes do not come here")
-        file = replace(found.file, digests={**found.file.digests, "sha256": sha256})
-        await self._offer(tree, config, replace(found, file=file), file.filename, moment)
-
-    async def _offer(
-        self, tree: Tree, config: IndexConfig, found: FoundFile, path: str, moment: Timestamp
-    ) -> tuple[str, ...]:
-        """Refuse a file that is hidden or quarantined on pages, even if its bytes are stored. Returns what filters warn of."""
-        if not found.offers:
-            raise Missing("file", path, hint=f"the project {found.project} is quarantined")
-        filters = self._filters.of(tree, config.name)
-        if not filters:
-            return ()
-        build = Build(
-            tree=tree,
-            start=config.name,
-            project=found.project,
-            moment=moment,
-            release=await self._release_files.of(filters, config.name, found.project),
-        )
-        if found.attachment is not None and found.tested is None:
-            version = found.attachment.version
-            rulings = await self._release_files.why_version_hidden(filters, build, config.name, version)
-        else:
-            rulings = judged(config.name, found.tested or found.file, filters, build)
-            self._decisions.hear(found.project, rulings)
-        for each in rulings:
-            if each.hides:
-                raise Missing("file", found.file.filename, hint=f"it is hidden: {each.said}")
-        return warnings_of(rulings)
