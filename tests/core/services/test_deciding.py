@@ -49,3 +49,11 @@ async def test_a_rule_is_not_taken_for_the_beginning_of_another() -> None:
     for rule in rules:
         assert [each.rule for each in await listed(decisions, rule)] == [rule]
     assert await listed(decisions, "") == []
+
+
+async def test_with_no_time_to_keep_them_none_is_recorded() -> None:
+    clock = ManualClock()
+    decisions = Decisions(notes=MemoryIndex(clock), clock=clock, seconds=0)
+    decisions.hear(DEMO, [judgement("revoked")])
+    await decisions.close()
+    assert await listed(decisions) == []
