@@ -93,7 +93,7 @@ def test_the_line_for_the_tests_makes_an_environment_and_runs_them_all(readme: s
     assert steps == [
         ["python3", "-m", "venv", ".venv"],
         [".venv/bin/pip", "install", "-e", ".[test]"],
-        [".venv/bin/pytest", "-n", "2"],
+        [".venv/bin/pytest", "-n", "3"],
     ]
 
 
