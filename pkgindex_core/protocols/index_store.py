@@ -96,6 +96,15 @@ class Touched(Struct, frozen=True, kw_only=True):
     """Mirrors whose list of names changed."""
 
 
+class PageSince(Struct, frozen=True, kw_only=True):
+    """The changes of a hosted project's page since a commit."""
+
+    page: Page
+    """The page as it is now, without the files that it had then."""
+    gone: Sequence[tuple[str, str]]
+    """The version and the filename of each file that it had then and has no longer, or has in another form, which is in `page`."""
+
+
 class Trees(Protocol):
     """The indexes and their configurations."""
 
@@ -149,6 +158,17 @@ class Projects(Protocol):
 
     async def stored_bytes(self, index: IndexName, project: ProjectName = WHOLE_INDEX) -> int:
         """The bytes of all live files of a hosted project, or of the whole index. For a mirror: 0. The cost does not depend on the number of files."""
+        ...
+
+
+class PageChanges(Protocol):
+    """Changes of the pages of hosted projects."""
+
+    async def page_since(self, index: IndexName, project: ProjectName, since: Serial) -> PageSince | None:
+        """The files that came to a hosted project and went from it after a commit, in one state of the store.
+
+        None: the index does not hold the project now, or is a mirror. The cost does not depend on the files that stay.
+        """
         ...
 
 
@@ -315,6 +335,17 @@ class Keeping(Protocol):
 
 
 class IndexStore(
-    Trees, Projects, ListedNames, ReleaseRecords, Accounts, ChangeLog, IndexWriter, Replaying, Notes, Keeping, Protocol
+    Trees,
+    Projects,
+    PageChanges,
+    ListedNames,
+    ReleaseRecords,
+    Accounts,
+    ChangeLog,
+    IndexWriter,
+    Replaying,
+    Notes,
+    Keeping,
+    Protocol,
 ):
     """A whole index store, for the code that opens it. Opened by its provider's factory."""

@@ -17,7 +17,7 @@ checks itself, and its log is compared with the medium. The cases are in `testin
 
 from __future__ import annotations
 
-from pkgindex_core.testing.index_cases.hosted import HostedFileCases, HostedProjectCases
+from pkgindex_core.testing.index_cases.hosted import HostedFileCases, HostedProjectCases, PageChangeCases
 from pkgindex_core.testing.index_cases.identity import TreeCases, UserCases
 from pkgindex_core.testing.index_cases.kept import KeptPageCases
 from pkgindex_core.testing.index_cases.log import (
@@ -44,6 +44,10 @@ class ProjectsContract(
     SizeCases, HostedProjectCases, HostedFileCases, MirrorPageCases, KeptPageCases, PageHistoryCases
 ):
     """The suite of `Projects`."""
+
+
+class PageChangesContract(PageChangeCases):
+    """The suite of `PageChanges`."""
 
 
 class ListedNamesContract(MirrorNamesCases):
@@ -81,6 +85,7 @@ class KeepingContract(StoreLifeCases):
 class IndexStoreContract(
     TreesContract,
     ProjectsContract,
+    PageChangesContract,
     ReleaseRecordsContract,
     ListedNamesContract,
     AccountsContract,

@@ -24,7 +24,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, PageSince, Taken, Touched
 from pkgindex_core.protocols.notes import Note
 
 _Value = TypeVar("_Value")
@@ -63,6 +63,9 @@ class PassingIndex:
 
     def page(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Coming[Page | None]:
         return self.inner.page(index, project, at=at)
+
+    def page_since(self, index: IndexName, project: ProjectName, since: Serial) -> Coming[PageSince | None]:
+        return self.inner.page_since(index, project, since)
 
     def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None

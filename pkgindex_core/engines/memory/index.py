@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pkgindex_core.changes import Change, Commit, DropIndex, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
@@ -35,7 +37,16 @@ from pkgindex_core.models import (
     decode_file,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import EVERYTHING, WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import (
+    EVERYTHING,
+    WHOLE_INDEX,
+    Everything,
+    IndexStore,
+    Listing,
+    PageSince,
+    Taken,
+    Touched,
+)
 from pkgindex_core.rules import change_rules
 from pkgindex_core.rules.planning import named_keys, plan
 from pkgindex_core.rules.planning.facts import NoteKey
@@ -81,6 +92,16 @@ class MemoryIndex(MemoryNotes):
         rows = tuple(found.rows.values()) if found.kept is None else found.kept
         it = found.standing
         return Page(index=index, project=project, stamp=it.stamp, head=it.head, rows=rows, content=it.content)
+
+    async def page_since(self, index: IndexName, project: ProjectName, since: Serial) -> PageSince | None:
+        now = await self.page(index, project)
+        if now is None or self.now.project((index, project)).mirrored:
+            return None
+        then = await self.page(index, project, at=since)
+        before, after = ({row.filename: row for row in each.rows} if each else {} for each in (then, now))
+        gone = [(row.version, name) for name, row in before.items() if after.get(name) is not row]
+        came = tuple(row for name, row in after.items() if before.get(name) is not row)
+        return PageSince(page=replace(now, rows=came), gone=gone)
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None

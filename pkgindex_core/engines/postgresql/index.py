@@ -40,7 +40,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, PageSince, Taken, Touched
 
 
 class PostgresqlIndex(PostgresqlNotes):
@@ -94,6 +94,9 @@ class PostgresqlIndex(PostgresqlNotes):
 
     async def page(self, index: IndexName, project: ProjectName, *, at: Serial | None = None) -> Page | None:
         return await queries.page(self._sessions, index, project, serial_of(at))
+
+    async def page_since(self, index: IndexName, project: ProjectName, since: Serial) -> PageSince | None:
+        return await queries.page_since(self._sessions, index, project, since)
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None

@@ -36,7 +36,7 @@ from pkgindex_core.models import (
     decode_file,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import EVERYTHING, Everything, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import EVERYTHING, Everything, Listing, PageSince, Taken, Touched
 from pkgindex_core.rules.touching import together, touched_by
 from pkgindex_core.stored_configs import decode_config
 
@@ -118,6 +118,29 @@ async def page(sessions: Sessions, index: IndexName, project: ProjectName, at: i
     rows = _kept_rows(kept, project) if is_kept else tuple(PageRow(*row[1:5]) for row in found if not row[0])
     head = _head_decoder.decode(encoded_head)
     return Page(index=index, project=project, stamp=Serial(stamp), head=head, rows=rows, content=content)
+
+
+_PAGE_SINCE: Final = """
+WITH s AS (SELECT stamp, head FROM standings WHERE index_name = $1 AND project = $2 AND died = 9223372036854775807 AND holds AND NOT mirrored)
+SELECT stamp, '' AS filename, '' AS version, head AS fragment, NULL AS body FROM s
+UNION ALL SELECT NULL, f.filename, f.version, f.fragment, f.body FROM s JOIN files AS f
+    ON f.index_name = $1 AND f.project = $2 AND f.born > $3 AND f.died = 9223372036854775807
+UNION ALL SELECT NULL, f.filename, f.version, NULL, NULL FROM s JOIN files AS f
+    ON f.index_name = $1 AND f.project = $2 AND f.born <= $3 AND f.died > $3 AND f.died < 9223372036854775807"""
+
+
+async def page_since(sessions: Sessions, index: IndexName, project: ProjectName, since: int) -> PageSince | None:
+    found = await sessions.rows(_PAGE_SINCE, index, project, since)
+    if not found:
+        return None
+    ((stamp, _, _, encoded_head, _),) = (row for row in found if row[0] is not None)
+    files = [row for row in found if row[0] is None]
+    head = _head_decoder.decode(encoded_head)
+    came = tuple(PageRow(*row[1:]) for row in files if row[3] is not None)
+    return PageSince(
+        page=Page(index=index, project=project, stamp=Serial(stamp), head=head, rows=came),
+        gone=[(row[2], row[1]) for row in files if row[3] is None],
+    )
 
 
 def _kept_rows(kept: bytes | None, project: ProjectName) -> KeptRows:

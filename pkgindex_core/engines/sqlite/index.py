@@ -42,7 +42,7 @@ from pkgindex_core.models import (
     User,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import WHOLE_INDEX, Everything, IndexStore, Listing, PageSince, Taken, Touched
 
 FILES_IN_PLACE: Final = 64
 """Most files of a page that is read in the event loop's thread. A larger page is read in another thread."""
@@ -116,6 +116,9 @@ class SqliteIndex(SqliteNotes):
             found = await self._readers.in_thread(read)
             assert not isinstance(found, queries.TooLong)
         return found
+
+    async def page_since(self, index: IndexName, project: ProjectName, since: Serial) -> PageSince | None:
+        return await self._readers.in_thread(partial(queries.page_since, index=index, project=project, since=since))
 
     async def file(
         self, index: IndexName, project: ProjectName, filename: str, *, at: Serial | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ from pkgindex_core.models import (
     decode_file,
 )
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols.index_store import EVERYTHING, Everything, Listing, Taken, Touched
+from pkgindex_core.protocols.index_store import EVERYTHING, Everything, Listing, PageSince, Taken, Touched
 from pkgindex_core.rules.touching import together, touched_by
 from pkgindex_core.stored_configs import decode_config
 
@@ -188,6 +189,31 @@ def _hosted_rows(reader: Reader, index_id: int, project: ProjectName, at: int) -
         (index_id, project, at, at),
     )
     return tuple([PageRow(*row) for row in found])
+
+
+def page_since(reader: Reader, index: IndexName, project: ProjectName, since: int) -> PageSince | None:
+    of_project = (reader.index_id(index), project)
+    with reader.snapshot():
+        row = reader.row(
+            "SELECT stamp, head FROM standings WHERE index_id = ? AND project = ? AND died = ? AND holds AND NOT mirrored",
+            (*of_project, LIVE),
+        )
+        if row is None:
+            return None
+        gone = reader.rows(
+            "SELECT version, filename FROM files WHERE index_id = ? AND project = ? AND died > ? AND died < ? AND born <= ?",
+            (*of_project, since, LIVE, since),
+        )
+        # Rows are appended and never removed, so the latest are the last ones. The index has them in this order.
+        found = reader.connection.execute(
+            "SELECT born, filename, version, fragment, body FROM files WHERE index_id = ? AND project = ? AND died = ? ORDER BY id DESC",
+            (*of_project, LIVE),
+        )
+        with contextlib.closing(found):
+            came = tuple([PageRow(*row[1:]) for row in itertools.takewhile(lambda row: row[0] > since, found)])
+    stamp, encoded_head = row
+    head = _head_decoder.decode(encoded_head)
+    return PageSince(page=Page(index=index, project=project, stamp=Serial(stamp), head=head, rows=came), gone=gone)
 
 
 def _mirrored_rows(reader: Reader, index_id: int, project: ProjectName, count: int, died: int) -> Collection[PageRow]:

@@ -378,3 +378,60 @@ class HostedFileCases(IndexStoreCases):
         await self.commit(*(DropFile(DEV, DEMO, name) for name in names[::2]))
         assert set(await self.files(DEV, DEMO) or ()) == set(names[1::2])
         assert set(await self.files(DEV, DEMO, at=serial) or ()) == set(names)
+
+
+class PageChangeCases(IndexStoreCases):
+    async def test_changes_lead_from_each_past_page_to_the_present_one(self) -> None:
+        await self.seed()
+        three, alias = "demo-3.0.tar.gz", "demo-2.0.tar.gz"
+        for changes in (
+            [PutProject(DEV, DEMO, head("Demo"))],
+            [PutFile(DEV, DEMO, hosted(ONE), "Demo"), PutFile(DEV, DEMO, hosted(TWO))],
+            [PutFile(DEV, OTHER, hosted("other-1.0.tar.gz"))],
+            [PutFile(DEV, DEMO, hosted(three))],
+            [PutFile(DEV, DEMO, hosted(ONE, "other bytes"))],
+            [YankFile(DEV, DEMO, TWO, "broken")],
+            [DropFile(DEV, DEMO, ONE), PutFile(DEV, DEMO, hosted(alias))],
+            [PutFile(DEV, DEMO, hosted(ONE)), PutProject(DEV, DEMO, head("DEMO", status="archived"))],
+            [DropProject(DEV, DEMO)],
+            [PutFile(DEV, DEMO, hosted(three))],
+            [DropIndex(DEV)],
+            [PutIndex(stage(DEV)), PutFile(DEV, DEMO, hosted(TWO))],
+        ):
+            last = await self.commit(*changes)
+            now = await self.store.page(DEV, DEMO)
+            for since in range(last + 1):
+                found = await self.store.page_since(DEV, DEMO, Serial(since))
+                if now is None:
+                    assert found is None
+                    continue
+                assert found is not None
+                then = await self.store.page(DEV, DEMO, at=Serial(since))
+                before = {(row.version, row.filename): row for row in (then.rows if then is not None else ())}
+                left = {key: row for key, row in before.items() if key not in {*found.gone}}
+                assert (found.page.stamp, found.page.head) == (now.stamp, now.head)
+                assert {*found.gone} <= {*before}
+                rows = {row.filename: row for row in (*left.values(), *found.page.rows)}
+                assert len(rows) == len(left) + len(found.page.rows)
+                assert rows == {row.filename: row for row in now.rows}
+            if now is not None:
+                assert (await self._sizes(last)) == (0, 0)
+
+    async def _sizes(self, since: Serial) -> tuple[int, int]:
+        found = await self.store.page_since(DEV, DEMO, since)
+        assert found is not None
+        return len(found.page.rows), len(found.gone)
+
+    async def test_files_that_stay_are_not_read(self) -> None:
+        await self.seed()
+        first = await self.commit(*[PutFile(DEV, DEMO, hosted(f"demo-{at}.0.tar.gz")) for at in range(20)])
+        await self.commit(PutFile(DEV, DEMO, hosted("demo-20.0.tar.gz")))
+        assert await self._sizes(first) == (1, 0)
+        await self.commit(DropFile(DEV, DEMO, "demo-3.0.tar.gz"), YankFile(DEV, DEMO, "demo-4.0.tar.gz", "broken"))
+        assert await self._sizes(first) == (2, 2)
+
+    async def test_there_are_no_changes_of_a_page_that_a_hosted_index_does_not_hold(self) -> None:
+        await self.seed()
+        await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), put=(hosted(ONE),)))
+        for index in (DEV, MIRROR, NOWHERE):
+            assert await self.store.page_since(index, DEMO, Serial(0)) is None
