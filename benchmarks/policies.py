@@ -120,7 +120,9 @@ def _mirrored(engine: Engine, resolution: Resolution, kept: bytes, rows: KeptRow
     (layer,) = resolution.shown
     rows = rows or KeptRows(kept)
     page = Page(index=layer.index, project=_PROJECT, stamp=layer.standing.stamp, head=PageHead(), rows=rows)
-    merged, _ = engine.pages._assembling.merged(Parts(resolution, ((layer, page),)), "../../../../", engine.clock.now())
+    merged, _ = engine.pages.building._assembling.merged(
+        Parts(resolution, ((layer, page),)), "../../../../", engine.clock.now()
+    )
     compress(JsonRenderer().page(merged), "gzip")
     return rows
 
@@ -157,7 +159,7 @@ async def _measure(count: int, rounds: int, data: Path) -> None:
                     media_type=JSON_V1,
                     coding="gzip",
                 )
-                engine.pages._bodies = BoundedCache(256 << 20, size_of=len)
+                engine.pages._bodies = engine.pages.building._bodies = BoundedCache(256 << 20, size_of=len)
                 resolution = await engine.pages._resolving.resolve(name, _PROJECT, request.principal)
                 marks = [time.process_time()]
                 await engine.pages.project(request)

@@ -6,7 +6,6 @@ range of a coded file is not a range of the file (RFC 9110 14).
 
 from __future__ import annotations
 
-import gzip
 import struct
 import sys
 from collections.abc import Sequence
@@ -49,7 +48,7 @@ def compress(body: bytes, coding: str) -> bytes:
 def decompress(body: bytes, coding: str) -> bytes:
     """Undo `compress`. For trusted bodies only: the size of the result is not bounded."""
     if coding == "gzip":
-        return gzip.decompress(body)
+        return isal_zlib.decompress(body, _GZIP_BITS)
     if coding == "zstd":
         return zstd.decompress(body)
     return body
@@ -82,6 +81,11 @@ def gzip_part(piece: bytes, *, is_last: bool = False) -> GzipPart:
     # The flush ends the last block at a whole byte, where other blocks may follow (RFC 1951 3.2.4).
     data = coder.compress(piece) + coder.flush(isal_zlib.Z_FINISH if is_last else isal_zlib.Z_FULL_FLUSH)
     return GzipPart(data, isal_zlib.crc32(piece), len(piece))
+
+
+def inflated(part: GzipPart) -> bytes:
+    """The piece of which a part was made."""
+    return isal_zlib.decompressobj(-isal_zlib.MAX_WBITS).decompress(part.data)
 
 
 def gzip_of(parts: Sequence[GzipPart]) -> tuple[bytes, Sequence[GzipPart]]:

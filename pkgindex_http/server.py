@@ -171,6 +171,7 @@ class Server:
         """The counts of this process, those about indexes only of the named ones."""
         kept: dict[str, BoundedCache[Any, Any]] = {
             "pages": self.engine.bodies,
+            "long_pages": self.engine.pages.building.long_pages.kept,
             "lists": self.engine.listings.long_lists.kept,
         }
         if self.replays is not None:

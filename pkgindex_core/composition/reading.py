@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.reading.building import Building
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.finding import Finding
 from pkgindex_core.services.reading.listing import Listings
+from pkgindex_core.services.reading.long_pages import LongPages
 from pkgindex_core.services.reading.offering import Offering
 from pkgindex_core.services.reading.pages import Pages
+
+_SHARE: Final = 4
+"""Long pages take at most a quarter of the bytes of the page cache, beside it."""
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -28,16 +35,28 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     admission, filters, renderers = offered.admission, offered.filters, offered.renderers
     finding = Finding(store=store, sources=shared.sources, currency=shared.currency)
+    long_pages = LongPages(
+        store=store,
+        assembling=shared.assembling,
+        renderers=renderers,
+        limit=shared.bodies.limit // _SHARE,
+        workers=workers,
+    )
     return Reading(
         pages=Pages(
             resolving=shared.resolving,
-            assembling=shared.assembling,
+            building=Building(
+                assembling=shared.assembling,
+                renderers=renderers,
+                bodies=shared.bodies,
+                long_pages=long_pages,
+                decisions=offered.decisions,
+                workers=workers,
+            ),
             admission=admission,
             filters=filters,
             renderers=renderers,
             bodies=shared.bodies,
-            decisions=offered.decisions,
-            workers=workers,
             clock=clock,
         ),
         listings=Listings(

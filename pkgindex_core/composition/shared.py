@@ -12,7 +12,7 @@ from pkgindex_core.engines.unreachable_source import UnreachableSource
 from pkgindex_core.hookspecs import Context
 from pkgindex_core.services.administering.identity import Identity
 from pkgindex_core.services.reading.assembling import Assembling
-from pkgindex_core.services.reading.pages import Bodies
+from pkgindex_core.services.reading.building import Bodies
 from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache

@@ -57,21 +57,37 @@ class HtmlRenderer:
         return f"html-1.4-3 {self._public_url}"
 
     def page(self, page: MergedPage) -> bytes:
-        title = f"Links for {_text(page.head.display_name or page.project)}"
-        start = _ascii(_start(title, _status(page.head)))
-        end = _ascii(_end(page.serial))
+        start, _, end = self.frame(page)
         if isinstance(page.entries, KeptEntries):
             return start + _kept_lines(page.entries, self._public_url) + end
         # A page with the attribute on one link has it on all links; it says "false" where no signature is known.
         signs = any(_SIGNED in entry.row.fragment for entry in page.entries)
 
         def lines(before: bytes, entries: Sequence[PageEntry]) -> bytes:
-            prefixes = {prefix: f'<a href="{_text(prefix)}' for prefix in {entry.prefix for entry in entries}}
+            prefixes = _openings(entries)
             return before + _ascii(
                 "".join([_line(prefixes[entry.prefix], entry, self._public_url, signs=signs) for entry in entries])
             )
 
         return written_in_batches(start, lines, page.entries, end=end)
+
+    joint = b""
+
+    def frame(self, page: MergedPage) -> tuple[bytes, bytes, bytes]:
+        """The bytes before the files of a page, none, and those behind the files."""
+        title = f"Links for {_text(page.head.display_name or page.project)}"
+        return _ascii(_start(title, _status(page.head))), b"", _ascii(_end(page.serial))
+
+    def versions(self, versions: Sequence[str], *, first: bool) -> bytes:  # noqa: ARG002  # PEP 700 lists them in JSON only
+        """Nothing."""
+        return b""
+
+    def pieces(self, entries: Sequence[PageEntry]) -> list[bytes] | None:
+        """The line of each file; None when a signature is known, and so each line tells of one."""
+        if any(_SIGNED in entry.row.fragment for entry in entries):
+            return None
+        prefixes = _openings(entries)
+        return [_ascii(_line(prefixes[entry.prefix], entry, self._public_url, signs=False)) for entry in entries]
 
     def list_start(self, serial: Serial) -> bytes:  # noqa: ARG002  # written at the end, as on PyPI
         return _ascii(_start("Simple index", ""))
@@ -83,6 +99,11 @@ class HtmlRenderer:
 
     def list_end(self, serial: Serial) -> bytes:
         return _ascii(_end(serial))
+
+
+def _openings(entries: Sequence[PageEntry]) -> dict[str, str]:
+    """The beginnings of lines by the prefixes of their links."""
+    return {prefix: f'<a href="{_text(prefix)}' for prefix in {entry.prefix for entry in entries}}
 
 
 def _kept_lines(entries: KeptEntries, public_url: str) -> bytes:

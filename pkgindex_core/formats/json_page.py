@@ -44,19 +44,39 @@ class JsonRenderer:
         return f"json-1.4-4 {self._public_url}"
 
     def page(self, page: MergedPage) -> bytes:
+        opening, middle, end = self.frame(page)
+        before = opening + _encode(page.versions)[1:-1] + middle
+        if isinstance(page.entries, KeptEntries):
+            prefix = page.entries.prefix
+            files = linked(page.entries.json(), prefix, page.entries.origin, self._public_url)
+            return b"".join((before[:-1], files, end[1:]))
+        write = partial(_files, public_url=self._public_url)
+        return written_in_batches(before, write, page.entries, joint=self.joint, end=end)
+
+    joint = b","
+
+    def frame(self, page: MergedPage) -> tuple[bytes, bytes, bytes]:
+        """The bytes before the versions of a page, those between the versions and the files, and those behind the files."""
         head: dict[str, Any] = {"meta": _meta(page.serial), "name": page.project}
         if page.namespaces is not None:
             head["meta"]["api-version"] = NAMESPACES_VERSION
             head["namespaces"] = page.namespaces or None  # PEP 752: null where there is none
         if page.head.status:
             head["project-status"] = _status(page.head)
-        head["versions"] = page.versions
-        if isinstance(page.entries, KeptEntries):
-            prefix = page.entries.prefix
-            files = linked(page.entries.json(), prefix, page.entries.origin, self._public_url)
-            return b"".join((_encode(head)[:-1], b',"files":', files, b"}"))
-        write = partial(_files, public_url=self._public_url)
-        return written_in_batches(_encode(head)[:-1] + b',"files":[', write, page.entries, joint=b",", end=b"]}")
+        return _encode(head)[:-1] + b',"versions":[', b'],"files":[', b"]}"
+
+    def versions(self, versions: Sequence[str], *, first: bool) -> bytes:
+        """Some versions, one at least; `first`: no others come before."""
+        listed = _encode(versions)[1:-1]
+        return listed if first else b"," + listed
+
+    def pieces(self, entries: Sequence[PageEntry]) -> list[bytes]:
+        """The text of each file."""
+        openings = _openings(entries)
+        return [
+            openings[each.prefix] + linked(each.row.fragment, each.prefix, each.origin, self._public_url) + b"}"
+            for each in entries
+        ]
 
     def list_start(self, serial: Serial) -> bytes:
         return _encode({"meta": _meta(serial)})[:-1] + b',"projects":['
@@ -94,7 +114,7 @@ def _status(head: PageHead) -> dict[str, str]:
 
 def _files(start: bytes, entries: Sequence[PageEntry], public_url: str) -> bytes:
     """Append some files to `start` in one join: copying is the main cost of writing megabytes."""
-    openings = {prefix: b'{"url":' + _encode(prefix)[:-1] for prefix in {entry.prefix for entry in entries}}
+    openings = _openings(entries)
     first = entries[0]
     if len(openings) == 1:  # a prefix leads to one index
         (opening,) = openings.values()
@@ -109,6 +129,11 @@ def _files(start: bytes, entries: Sequence[PageEntry], public_url: str) -> bytes
     parts[0] = start + parts[0]
     parts[-1] += b"}"
     return b"},".join(parts)
+
+
+def _openings(entries: Sequence[PageEntry]) -> dict[str, bytes]:
+    """The beginnings of files' objects by the prefixes of their links."""
+    return {prefix: b'{"url":' + _encode(prefix)[:-1] for prefix in {entry.prefix for entry in entries}}
 
 
 if TYPE_CHECKING:

@@ -45,13 +45,15 @@ async def page_with_links(ask: Ask, root: str, media_type: str | NotAcceptable) 
     if isinstance(media_type, NotAcceptable):
         return not_acceptable(ask, media_type)
     serial = ask.engine.store.seen()
+    codings = ask.request.headers.get("Accept-Encoding")
     answer, holding = await ask.engine.pages.holding_project(
         PageRequest(
             view=View(start=ask.index, root=root),
             project=ask.project,
             principal=ask.principal,
             media_type=media_type,
-            coding=choose_coding(ask.request.headers.get("Accept-Encoding")),
+            coding=choose_coding(codings),
+            long_coding=choose_coding(codings, LIST_CODINGS),
             if_none_match=ask.request.headers.get("If-None-Match"),
         )
     )

@@ -22,7 +22,8 @@ BYTES: Final = Meter(
     "gauge",
     ("cache",),
     "Memory that is in use for answers. Cache `answers`: whole answers (`replay_bytes`). `pages`: bodies of pages and"
-    " short lists (`page_cache_bytes`). `lists`: lists of mirrors.",
+    " short lists (`page_cache_bytes`). `long_pages`: pages of 1,000 files and more, for the next change."
+    " `lists`: lists of mirrors.",
 )
 LIMIT: Final = Meter("pkgindex_cache_limit_bytes", "gauge", ("cache",), "The most memory that each of these may use.")
 ENTRIES: Final = Meter("pkgindex_cache_entries", "gauge", ("cache",), "How many answers or bodies each of these has.")

@@ -188,7 +188,11 @@ class TestAnswers:
         async with serve(replay_bytes=0) as served:
             document = await counted(served, await root(served))
         assert document["pkgindex_repeated_answers_total"] == []
-        assert [each["labels"]["cache"] for each in document["pkgindex_cache_bytes"]] == ["pages", "lists"]
+        assert [each["labels"]["cache"] for each in document["pkgindex_cache_bytes"]] == [
+            "pages",
+            "long_pages",
+            "lists",
+        ]
 
 
 class TestPages:

@@ -25,7 +25,7 @@ from pkgindex_core.rules.filtering import Fingerprints, fingerprints
 from pkgindex_core.rules.resolution import Chain
 from pkgindex_core.rules.stamping import etag, matches, recipe
 from pkgindex_core.services.reading.assembling import Assembling, Parts
-from pkgindex_core.services.reading.pages import Bodies
+from pkgindex_core.services.reading.building import Bodies
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Moment

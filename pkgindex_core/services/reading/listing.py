@@ -40,8 +40,9 @@ from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import applying, fingerprints, withheld
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
+from pkgindex_core.services.reading.building import Bodies
 from pkgindex_core.services.reading.long_lists import LongList, LongLists, Read
-from pkgindex_core.services.reading.pages import Bodies, PageAnswer
+from pkgindex_core.services.reading.pages import PageAnswer
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.name_streams import held, joined, json_array, without
 from pkgindex_core.tools.single_flight import SingleFlight

@@ -9,37 +9,29 @@ never purged. Compressed bodies are cached. A repeated request costs a check of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Hashable, Mapping
 from functools import partial
 
 from msgspec import Struct
 
-from pkgindex_core.clock import Clock, Timestamp
-from pkgindex_core.compression import compress
-from pkgindex_core.errors import PkgIndexError, Unavailable
-from pkgindex_core.memory import LARGE, give_back
+from pkgindex_core.clock import Clock
+from pkgindex_core.errors import Unavailable
 from pkgindex_core.models import Serial
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import AdmissionPolicy, PageFilter, Principal, Renderer
-from pkgindex_core.rules.filtering import Fingerprints, Judgement, warnings_of
+from pkgindex_core.rules.filtering import Fingerprints
 from pkgindex_core.rules.resolution import Resolution
 from pkgindex_core.rules.stamping import coded, etag, layer_stamp, matches, recipe
 from pkgindex_core.services.reading.applying_filters import ApplyingFilters
-from pkgindex_core.services.reading.assembling import QUICK, Assembling, Parts
-from pkgindex_core.services.reading.deciding import Decisions
+from pkgindex_core.services.reading.building import Bodies, Building
+from pkgindex_core.services.reading.long_pages import PageForm
 from pkgindex_core.services.reading.resolving import Resolving
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Holding, Holds
-from pkgindex_core.tools.single_flight import SingleFlight
-from pkgindex_core.tools.workers import in_worker
 
 _BUILD_TURNS = 5
 _TAGS = 8192
 _log = logging.getLogger(__name__)
-
-Bodies = BoundedCache[tuple[str, str], bytes]
-"""Compressed bodies by (ETag, coding), bounded in bytes; pages and lists share one."""
 
 
 class View(Struct, frozen=True, kw_only=True):
@@ -58,6 +50,8 @@ class PageRequest(Struct, frozen=True, kw_only=True):
     principal: Principal
     media_type: str
     coding: str = "identity"
+    long_coding: str = ""
+    """The coding of a page that is made in sections, which are compressed with gzip; empty: the same."""
     if_none_match: str | None = None
 
 
@@ -88,27 +82,21 @@ class Pages:
         self,
         *,
         resolving: Resolving,
-        assembling: Assembling,
+        building: Building,
         admission: AdmissionPolicy,
         filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         bodies: Bodies,
-        decisions: Decisions,
-        workers: Executor,
         clock: Clock,
     ) -> None:
         self._resolving = resolving
-        self._assembling = assembling
+        self.building = building
         self._admission = admission
         self._filters = ApplyingFilters(filters)
         self._renderers = renderers
         self._bodies = bodies
-        self._decisions = decisions
-        self._workers = workers
         self._clock = clock
         self._tags: BoundedCache[Hashable, str] = BoundedCache(_TAGS)
-        self._warnings: BoundedCache[str, tuple[str, ...]] = BoundedCache(_TAGS)
-        self._building: SingleFlight[bytes] = SingleFlight()
 
     async def project(self, request: PageRequest) -> PageAnswer:
         """One project's page as an index shows it.
@@ -131,24 +119,29 @@ class Pages:
             moment = self._clock.now()
             decisions = self._filters.fingerprints(resolution.tree, request.view.start, moment, request.project)
             tag = self._tag(request, resolution, renderer, decisions)
-            name = coded(tag, request.coding)
+            is_long = not decisions and self.building.long_pages.takes(resolution, request.media_type)
+            coding = (is_long and request.long_coding) or request.coding
+            name = coded(tag, coding)
             unchanged = matches(request.if_none_match, name)
-            body = None if unchanged else self._bodies.get((tag, request.coding))
+            body = None if unchanged else self._bodies.get((tag, coding))
             if body is None and not unchanged:
-                body = await self._built(request, resolution, renderer, tag, moment)
+                form = PageForm(
+                    tag=tag, media_type=request.media_type, root=request.view.root, coding=coding, moment=moment
+                )
+                body = await self.building.body(resolution, form, is_long=is_long)
                 if body is None:
                     overtaken = resolution  # the project changed before its page was read: resolve it again
                     continue
             answer = PageAnswer(
                 etag=name,
                 media_type=renderer.media_type,
-                coding=request.coding,
+                coding=coding,
                 serial=resolution.serial,
                 body=body,
                 public=resolution.chain.public,
                 stale=resolution.stale,
                 unknown=self._named(resolution),
-                warnings=self._warnings.get(tag) or (),
+                warnings=self.building.warnings(tag),
             )
             return answer, partial(self._holding, request, resolution, decisions)
         raise Unavailable(f"the page of {request.project} changes faster than it can be read", retry_after=1)
@@ -191,59 +184,3 @@ class Pages:
         )
         self._tags.put(key, tag)
         return tag
-
-    async def _built(
-        self, request: PageRequest, resolution: Resolution, renderer: Renderer, tag: str, moment: Timestamp
-    ) -> bytes | None:
-        """Make the body, a long one once for all who wait for it; None when the layers have changed since the tag was computed."""
-        key = (tag, request.coding)
-
-        def write(parts: Parts) -> tuple[bytes, int, Sequence[Judgement]]:
-            merged, judgements = self._assembling.merged(parts, request.view.root, moment)
-            page = renderer.page(merged)
-            return compress(page, request.coding), len(page), judgements
-
-        try:
-            # A short page is read first. If it is also written quickly, it is made here, which costs less than a task.
-            parts = await self._read(resolution) if resolution.file_count <= QUICK else None
-            body = self._bodies.get(key)
-            if body is None and parts is not None and parts.is_quick:
-                body, _, judgements = write(parts)
-                self._hear(request.project, tag, judgements)
-            elif body is None:
-                body = await self._building.get(key, lambda: self._build(resolution, parts, tag, write))
-        except _LayerChanged:
-            return None
-        if len(body) < LARGE:  # clients take such a page compressed
-            self._bodies.put(key, body)
-        return body
-
-    async def _build(
-        self,
-        resolution: Resolution,
-        parts: Parts | None,
-        tag: str,
-        write: Callable[[Parts], tuple[bytes, int, Sequence[Judgement]]],
-    ) -> bytes:
-        parts = parts or await self._read(resolution)
-        body, size, judgements = await in_worker(self._workers, partial(write, parts))
-        self._hear(resolution.project, tag, judgements)
-        if size >= LARGE:
-            del parts
-            await in_worker(self._workers, give_back)
-        return body
-
-    def _hear(self, project: ProjectName, tag: str, judgements: Sequence[Judgement]) -> None:
-        self._decisions.hear(project, judgements)
-        if warnings := warnings_of(judgements):
-            self._warnings.put(tag, warnings)
-
-    async def _read(self, resolution: Resolution) -> Parts:
-        parts = await self._assembling.read(resolution)
-        if parts is None:
-            raise _LayerChanged(f"{resolution.project} changed")
-        return parts
-
-
-class _LayerChanged(PkgIndexError):
-    """A layer has changed since the resolution was made."""

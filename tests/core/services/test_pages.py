@@ -16,7 +16,7 @@ from pkgindex_core.models import AUTHENTICATED, PageHead
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Principal, TokenScope
 from pkgindex_core.rules.negotiation import JSON_V1
-from pkgindex_core.services.reading import pages
+from pkgindex_core.services.reading import building
 from pkgindex_core.services.reading.pages import PageAnswer, PageRequest, View
 from pkgindex_core.tools import workers
 from tests.core.services.conftest import DEV, PYPI, Open, World, hosted_file
@@ -237,7 +237,7 @@ async def test_a_page_in_one_piece_is_written_in_the_loop_when_that_is_quick(
         handed_over.append(function)
         return await workers.in_worker(executor, function)
 
-    monkeypatch.setattr(pages, "in_worker", in_worker)
+    monkeypatch.setattr(building, "in_worker", in_worker)
     async with open_world() as world:
         files = [replace(hosted_file(f"numpy-{number}.0.tar.gz"), yanked=reason) for number in range(200)]
         change = MirrorPage(PYPI, NUMPY, PageHead(), kept=keep(NUMPY, files).kept)
