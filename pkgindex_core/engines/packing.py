@@ -7,9 +7,9 @@ long data ─► zstd, with a mark: `packed`
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +25,8 @@ else:
 PACK_FROM: Final = 512
 """Bytes of encoded changes, or of an encoded release, from which they are compressed."""
 _LEVEL: Final = 3
+_LOG_BYTES: Final = 512 * 1024
+"""Bytes of encoded changes from which on no further commit is read with them. The names of a long list take twenty times as much once they are decoded."""
 _compressor: Final = zstd.ZstdCompressor(_LEVEL)
 """One for all threads, which use it in turn. Making one takes three times as long as compressing the metadata of a release."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -55,6 +57,17 @@ def release_of(is_packed: object, body: bytes) -> Release:
 def changes_of(is_packed: object, data: bytes) -> tuple[Change, ...]:
     """The changes of a row of the log, with digests in the place of pages."""
     return decode_changes(decompress(data) if is_packed else data)
+
+
+def some_changes(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[tuple[Any, ...], tuple[Change, ...]]]:
+    """Rows of the log, which end with `packed` and `changes`, and their changes, with digests in the place of pages. Ends early behind long ones."""
+    left = _LOG_BYTES
+    for *row, is_packed, data in rows:
+        changes = decompress(data) if is_packed else data
+        yield tuple(row), decode_changes(changes)
+        left -= len(changes)
+        if left < 0:
+            return
 
 
 def digests_of(changes: Iterable[Change]) -> dict[bytes, bytes]:

@@ -284,7 +284,7 @@ class ChangeLog(Protocol):
         ...
 
     async def commits(self, after: Serial, *, limit: int = 1000) -> Sequence[Commit]:
-        """The commits after a serial, in order, at most `limit`. A serial below 0 is 0."""
+        """The commits after a serial, in order, at most `limit`. A serial below 0 is 0. Long ones come a few at a time: only an empty answer is the end."""
         ...
 
     async def wait(self, after: Serial, *, timeout: float) -> Serial:

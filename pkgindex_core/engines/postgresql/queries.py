@@ -13,7 +13,7 @@ import msgspec
 from pkgindex_core.changes import Commit
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.packing import changes_of, kept_of, release_of, with_kept
+from pkgindex_core.engines.packing import changes_of, kept_of, release_of, some_changes, with_kept
 from pkgindex_core.engines.postgresql.facts import LIVE
 from pkgindex_core.engines.postgresql.sessions import Sessions
 from pkgindex_core.engines.touches import LOG_BYTES
@@ -357,13 +357,13 @@ async def blobs_in_use(sessions: Sessions) -> AsyncIterator[Sequence[Sha256]]:
 
 async def commits(sessions: Sessions, after: Serial, limit: int) -> Sequence[Commit]:
     rows = await sessions.rows(
-        "SELECT serial, at, who, packed, by_digest, changes FROM commits WHERE serial > $1 ORDER BY serial LIMIT $2",
+        "SELECT serial, at, who, by_digest, packed, changes FROM commits WHERE serial > $1 ORDER BY serial LIMIT $2",
         max(after, 0),
         max(limit, 0),
     )
     found = [
-        (Serial(serial), Timestamp(at), who, by_digest, changes_of(packed, data))
-        for serial, at, who, packed, by_digest, data in rows
+        (Serial(serial), Timestamp(at), who, by_digest, changes)
+        for (serial, at, who, by_digest), changes in some_changes(map(tuple, rows))
     ]
     digests = {digest for *_, by_digest, changes in found if by_digest for digest in kept_of(changes)}
     kept = await _logged(sessions, digests) if digests else {}

@@ -18,7 +18,7 @@ import msgspec
 from pkgindex_core.changes import Commit
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.packing import changes_of, kept_of, release_of, with_kept
+from pkgindex_core.engines.packing import changes_of, kept_of, release_of, some_changes, with_kept
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE, NOW
 from pkgindex_core.engines.touches import LOG_BYTES
@@ -467,17 +467,23 @@ def mirrored_blobs(reader: Reader, after: Place | None) -> tuple[Place | None, S
 
 
 def commits(reader: Reader, after: Serial, limit: int) -> Sequence[Commit]:
-    found = reader.rows(
-        "SELECT serial, at, who, packed, changes, by_digest FROM commits WHERE serial > ? ORDER BY serial LIMIT ?",
+    found = reader.connection.execute(
+        "SELECT serial, at, who, by_digest, packed, changes FROM commits WHERE serial > ? ORDER BY serial LIMIT ?",
         (after, max(limit, 0)),
     )
-    commits = []
-    for serial, at, who, packed, data, by_digest in found:
-        changes = changes_of(packed, data)
-        if by_digest:
-            changes = with_kept(changes, {digest: _logged(reader, digest) for digest in kept_of(changes)})
-        commits.append(Commit(serial=Serial(serial), at=Timestamp(at), who=who, changes=changes))
-    return commits
+    with contextlib.closing(found):
+        read = [*some_changes(found)]
+    return [
+        Commit(
+            serial=Serial(serial),
+            at=Timestamp(at),
+            who=who,
+            changes=with_kept(changes, {digest: _logged(reader, digest) for digest in kept_of(changes)})
+            if by_digest
+            else changes,
+        )
+        for (serial, at, who, by_digest), changes in read
+    ]
 
 
 def touched(reader: Reader, serials: Sequence[Serial]) -> Touched | Everything:

@@ -57,9 +57,16 @@ class IndexStoreCases:
         assert list(await self.store.check()) == []
         log = list(await self.peek_log())
         assert [serial for serial, _ in log] == list(range(1, len(log) + 1))
-        assert [(commit.serial, commit.who) for commit in await self.store.commits(Serial(0), limit=10_000)] == log
+        assert [(commit.serial, commit.who) for commit in await self.all_commits()] == log
 
     # Shorthand.
+
+    async def all_commits(self) -> list[Commit]:
+        """Read the whole log."""
+        found: list[Commit] = []
+        while some := await self.store.commits(found[-1].serial if found else Serial(0), limit=10_000):
+            found += some
+        return found
 
     async def commit(self, *changes: Change, who: str = "ann", require: Iterable[Requirement] = ()) -> Serial:
         """Apply, and return the serial."""

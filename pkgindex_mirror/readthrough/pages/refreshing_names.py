@@ -16,6 +16,7 @@ from pkgindex_core.changes import MirrorNames
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import IndexConfig, Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import PARTIAL, IndexWriter, ListedNames, Listing, Projects, Trees
@@ -100,11 +101,14 @@ class RefreshingNames:
             case Unchanged():
                 return self._still_current(index, {**validators, **answer.news}, what)
             case Document():
-                return await self._take(index, site, listing, answer)
+                taking = self._take(index, site, listing, answer)
+                del answer  # so that the body is freed as soon as it was read
+                return await taking
 
     async def _take(self, index: IndexConfig, site: Site, listing: Listing, answer: Document) -> Check:
-        body, content_type, validators = answer.body, answer.content_type, answer.validators
-        read = await in_worker(self._workers, lambda: read_names(body, content_type))
+        validators, is_large = answer.validators, len(answer.body) >= LARGE
+        read = await in_worker(self._workers, read_names, answer.body, answer.content_type)
+        del answer
         if isinstance(read, NameListing) and not read.names and listing.count:
             # A list that is suddenly empty is taken for a failure.
             read = UnreadablePage(f"the project list is empty, and {listing.count} names are stored")
@@ -119,6 +123,10 @@ class RefreshingNames:
             return self._checks.failed(index, NAMES, f"the project list could not be stored: {error.strerror}")
         except PkgIndexError as error:
             return self._checks.failed(index, NAMES, f"the project list could not be stored: {error}")
+        finally:
+            del read
+            if is_large:
+                await in_worker(self._workers, give_back)
         if stamp is None:
             return self._still_current(index, validators, about(listing.stamp))
         return self._checks.current(index, NAMES, validators, about=about(stamp))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from pkgindex_core.changes import Change, Commit, DropFile, MirrorPage, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Change, Commit, DropFile, MirrorNames, MirrorPage, PutFile, PutIndex, PutUser
 from pkgindex_core.engines import touches
 from pkgindex_core.engines.sqlite import queries
 from pkgindex_core.engines.sqlite.index import SqliteIndex
@@ -195,3 +195,16 @@ def test_what_a_poll_of_uvloop_finds_is_answered_with_the_newest_commit(tmp_path
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         before, found = runner.run(story())
     assert found == before + 1
+
+
+async def test_commits_with_long_changes_are_read_a_few_at_a_time(ours: SqliteIndex) -> None:
+    """A first list of a million names is a hundred commits, whose names would take hundreds of megabytes together."""
+    head = await ours.head()
+    for part in range(6):
+        names = tuple((ProjectName(f"project-{part}-{number}"), f"Project_{part}_{number}") for number in range(10_000))
+        await ours.apply([MirrorNames(MIRROR, names)], who="[test]")
+    found: list[Commit] = []
+    while some := await ours.commits(found[-1].serial if found else head, limit=100):
+        assert len(some) <= 2
+        found += some
+    assert [commit.serial for commit in found] == [*range(head + 1, head + 7)]
