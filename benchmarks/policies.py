@@ -160,6 +160,7 @@ async def _measure(count: int, rounds: int, data: Path) -> None:
                     coding="gzip",
                 )
                 engine.pages._bodies = engine.pages.building._bodies = BoundedCache(256 << 20, size_of=len)
+                engine.pages.building.long_pages.kept = BoundedCache(0)
                 resolution = await engine.pages._resolving.resolve(name, _PROJECT, request.principal)
                 marks = [time.process_time()]
                 await engine.pages.project(request)

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from pkgindex_core.formats.batches import written_in_batches
 from pkgindex_core.formats.kept_pages import KeptEntries
-from pkgindex_core.formats.provenance_links import linked
+from pkgindex_core.formats.provenance_links import linked, links
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import JSON_V1
@@ -73,9 +73,12 @@ class JsonRenderer:
     def pieces(self, entries: Sequence[PageEntry]) -> list[bytes]:
         """The text of each file."""
         openings = _openings(entries)
+        pieces = [openings[each.prefix] + each.row.fragment + b"}" for each in entries]
+        if not links(b"".join(pieces)):
+            return pieces
         return [
-            openings[each.prefix] + linked(each.row.fragment, each.prefix, each.origin, self._public_url) + b"}"
-            for each in entries
+            linked(piece, each.prefix, each.origin, self._public_url)
+            for piece, each in zip(pieces, entries, strict=True)
         ]
 
     def list_start(self, serial: Serial) -> bytes:

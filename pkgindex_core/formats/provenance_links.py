@@ -18,9 +18,14 @@ _ELSEWHERE: Final = re.compile(rb'"provenance":"https://[^"]{1,500}?/\+?integrit
 """The URL of PyPI, and of servers that follow it, up to the project."""
 
 
+def links(text: bytes) -> bool:
+    """Whether `linked` has anything to do."""
+    return _KEY in text
+
+
 def linked(text: bytes, prefix: str, origin: IndexName, public_url: str) -> bytes:
     """JSON objects of files with links that clients can follow. A search never matches inside a text, because quotes are escaped there."""
-    if _KEY not in text:
+    if not links(text):
         return text
     base = _base(origin, public_url)
     ours = _KEY + (base or prefix).encode() + _OWN

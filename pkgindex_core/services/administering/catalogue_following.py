@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.errors import PkgIndexError
+from pkgindex_core.memory import give_back
 from pkgindex_core.protocols import ChangeLog, Follower
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _COLLECT_SECONDS: Final = 0.5
 _REST: Final = 19
 """How many times as long as an update took commits are collected for the next one. An update reads all files of each touched project, so
 while files are uploaded into a large project one after another, at most a twentieth of the time goes into its entry."""
+_MANY: Final = 20
+"""Updates in a row, as a first list of an upstream has them, after which memory is given back."""
 _PAUSE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
@@ -41,7 +44,9 @@ class CatalogueFollower:
         await asyncio.to_thread(import_module, _WORK)  # takes tens of milliseconds, in which requests would wait
         cataloguing = self._cataloguing()
         cataloguing.is_followed = True
+        steps = 0
         while True:
+            steps += 1
             try:
                 if not await cataloguing.may_step():
                     await asyncio.sleep(_TURN_SECONDS)
@@ -53,6 +58,9 @@ class CatalogueFollower:
                     await self._store.wait(progress.serial, timeout=_WAIT_SECONDS)
                     await asyncio.sleep(_COLLECT_SECONDS)
                 elif progress.walking is None and progress.serial >= head:
+                    if steps >= _MANY:
+                        await asyncio.to_thread(give_back)
+                    steps = 0
                     await asyncio.sleep(max(_COLLECT_SECONDS, _REST * took))
             except PkgIndexError as error:
                 _log.warning("searches cannot be brought up to date now: %s", error)

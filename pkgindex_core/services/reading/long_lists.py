@@ -19,6 +19,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from pkgindex_core.compression import GzipPart, gzip_of, gzip_part
+from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import ProjectList, Renderer
@@ -92,6 +93,8 @@ class LongLists:
                 sections.append(each)
         kept = await in_worker(self._workers, partial(_joined, wanted, sections))
         self.kept.put(wanted.key, kept)
+        if former is None and sum(each.part.size for each in sections) >= LARGE:
+            await in_worker(self._workers, give_back)
         return kept.body
 
     async def _section(
