@@ -48,7 +48,7 @@ class WritesPieces(Protocol):
         ...
 
 
-class Row(Struct, frozen=True, gc=False):
+class PageLine(Struct, frozen=True, gc=False):
     """A file. Ten thousand of them do not start the garbage collector, as tuples would."""
 
     key: SortKey
@@ -83,17 +83,17 @@ _key_of = attrgetter("key")
 _filename_of = attrgetter("filename")
 
 
-def rows_of(entries: Sequence[PageEntry], renderer: WritesPieces) -> list[Row]:
+def rows_of(entries: Sequence[PageEntry], renderer: WritesPieces) -> list[PageLine]:
     """Files in the order of a page. Raises `NotInSectionsError`."""
     pieces = renderer.pieces(entries) if entries else []
     if pieces is None:
         raise NotInSectionsError
     versions = [entry.row.version for entry in entries]
     filenames = [entry.row.filename for entry in entries]
-    return _sorted(map(Row, map(version_key, versions), filenames, versions, pieces))
+    return _sorted(map(PageLine, map(version_key, versions), filenames, versions, pieces))
 
 
-def _sorted(rows: Iterable[Row]) -> list[Row]:
+def _sorted(rows: Iterable[PageLine]) -> list[PageLine]:
     """By version, then filename."""
     found = sorted(rows, key=_filename_of)
     found.sort(key=_key_of)
@@ -101,14 +101,14 @@ def _sorted(rows: Iterable[Row]) -> list[Row]:
 
 
 def edited(
-    renderer: WritesPieces, sections: Sequence[PageSection], gone: Sequence[tuple[str, str]], came: Sequence[Row]
+    renderer: WritesPieces, sections: Sequence[PageSection], gone: Sequence[tuple[str, str]], came: Sequence[PageLine]
 ) -> Iterator[PageSection]:
     """The sections after a change. Those that it does not concern are the same values. `gone`: versions and filenames. Raises `NotInSectionsError`."""
 
     def place(key: SortKey, filename: str) -> int:
         return max(bisect_right(sections, (key, filename), key=_first_of) - 1, 0)
 
-    put: dict[int, list[Row]] = {}
+    put: dict[int, list[PageLine]] = {}
     drop: dict[int, set[str]] = {}
     for row in came:
         put.setdefault(place(row.key, row.filename), []).append(row)
@@ -118,7 +118,7 @@ def edited(
         if at and sections[at].first[1] == filename:
             drop.setdefault(at - 1, set())  # nothing may divide the two sections now
     before: str | None = None
-    pending: list[Row] = []
+    pending: list[PageLine] = []
     for at, section in enumerate(sections):
         if at in put or at in drop:
             left = [row for row in _unpacked(renderer, section) if row.filename not in drop.get(at, ())]
@@ -135,7 +135,7 @@ def edited(
     yield from written(renderer, pending, before)
 
 
-def written(renderer: WritesPieces, rows: Sequence[Row], before: str | None = None) -> Iterator[PageSection]:
+def written(renderer: WritesPieces, rows: Sequence[PageLine], before: str | None = None) -> Iterator[PageSection]:
     """The sections of some rows behind a file of the version `before`; None: they are the first. Raises `NotInSectionsError`."""
     starts = [at for at, row in enumerate(rows) if not at or _begins(row.filename)]
     for start, stop in zip_longest(starts, starts[1:]):
@@ -149,7 +149,7 @@ def _begins(filename: str) -> bool:
     return (crc32(filename.encode()) * 0x9E3779B1 >> 24) % _MODULUS == 0
 
 
-def _section(renderer: WritesPieces, rows: Sequence[Row], before: str | None) -> PageSection:
+def _section(renderer: WritesPieces, rows: Sequence[PageLine], before: str | None) -> PageSection:
     spelled, filenames = [row.version for row in rows], [row.filename for row in rows]
     pieces = [row.piece for row in rows]
     versions = dict.fromkeys(spelled)
@@ -181,12 +181,12 @@ def _listed(versions: Sequence[str]) -> tuple[str, ...]:
     return listed_versions(version_ranks(versions))
 
 
-def _unpacked(renderer: WritesPieces, section: PageSection) -> list[Row]:
+def _unpacked(renderer: WritesPieces, section: PageSection) -> list[PageLine]:
     spelled, filenames, lengths = _listing_decoder.decode(section.listing)
     text, joint = inflated(section.files), len(renderer.joint)
     ends = accumulate((length + joint for length in lengths), initial=0 if section.before is None else joint)
     pieces = [text[place : place + length] for place, length in zip(ends, lengths, strict=False)]
-    return [*map(Row, map(version_key, spelled), filenames, spelled, pieces)]
+    return [*map(PageLine, map(version_key, spelled), filenames, spelled, pieces)]
 
 
 def joined(sections: Sequence[PageSection], frame: tuple[bytes, bytes, bytes]) -> tuple[bytes, Sequence[PageSection]]:

@@ -507,6 +507,21 @@ async def test_cn_13_a_tag_is_known_again_for_its_own_coding_only(demo: Start) -
                 assert other.status == 200
 
 
+async def test_cn_13_a_long_page_goes_with_gzip_to_clients_that_take_it(
+    demo: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only gzip is made of sections."""
+    async with demo() as served:
+        short, plain = await _page(served, PAGES[1], Accept=JSON, **{"Accept-Encoding": "gzip, zstd"})
+        monkeypatch.setattr("pkgindex_core.services.reading.long_pages.LONG", 1)
+        long, body = await _page(served, PAGES[1], Accept=JSON, **{"Accept-Encoding": "gzip, zstd"})
+        assert (short.headers["Content-Encoding"], long.headers["Content-Encoding"]) == ("zstd", "gzip")
+        assert gzip.decompress(body) == zstd.decompress(plain)
+        assert long.headers["ETag"] != short.headers["ETag"]
+        only, _ = await _page(served, PAGES[1], Accept=JSON, **{"Accept-Encoding": "zstd"})
+        assert only.headers["ETag"] == short.headers["ETag"]
+
+
 async def test_cn_13_a_new_file_gives_a_new_tag(demo: Start) -> None:
     async with demo() as served:
         before, _ = await _page(served, "/simple/demo/", Accept=JSON)
