@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pkgindex_core.digests import PUBLISHED_IN_HTML
 from pkgindex_core.formats.batches import written_in_batches
 from pkgindex_core.formats.kept_pages import KeptEntries
+from pkgindex_core.formats.page_sections import Around
 from pkgindex_core.formats.provenance_links import absolute
 from pkgindex_core.models import File, PageHead, Serial, decode_file
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
@@ -71,7 +72,9 @@ class HtmlRenderer:
 
         return written_in_batches(start, lines, page.entries, end=end)
 
-    joint = b""
+    def around(self, prefix: str) -> Around:  # noqa: ARG002  # lines are whole
+        """Nothing."""
+        return Around(b"", b"", b"")
 
     def frame(self, page: MergedPage) -> tuple[bytes, bytes, bytes]:
         """The bytes before the files of a page, none, and those behind the files."""

@@ -18,7 +18,8 @@ from msgspec import Struct, field
 
 from pkgindex_core.formats.batches import written_in_batches
 from pkgindex_core.formats.kept_pages import KeptEntries
-from pkgindex_core.formats.provenance_links import linked, links
+from pkgindex_core.formats.page_sections import Around
+from pkgindex_core.formats.provenance_links import any_links, linked
 from pkgindex_core.models import PageHead, Serial
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
 from pkgindex_core.rules.negotiation import JSON_V1
@@ -26,6 +27,7 @@ from pkgindex_core.rules.negotiation import JSON_V1
 API_VERSION = "1.4"
 NAMESPACES_VERSION = "1.5"
 
+_JOINT = b","
 _encode = msgspec.json.Encoder().encode
 
 
@@ -51,9 +53,11 @@ class JsonRenderer:
             files = linked(page.entries.json(), prefix, page.entries.origin, self._public_url)
             return b"".join((before[:-1], files, end[1:]))
         write = partial(_files, public_url=self._public_url)
-        return written_in_batches(before, write, page.entries, joint=self.joint, end=end)
+        return written_in_batches(before, write, page.entries, joint=_JOINT, end=end)
 
-    joint = b","
+    def around(self, prefix: str) -> Around:
+        """The bytes around fragments."""
+        return Around(_opening(prefix), b"}", _JOINT)
 
     def frame(self, page: MergedPage) -> tuple[bytes, bytes, bytes]:
         """The bytes before the versions of a page, those between the versions and the files, and those behind the files."""
@@ -71,15 +75,11 @@ class JsonRenderer:
         return listed if first else b"," + listed
 
     def pieces(self, entries: Sequence[PageEntry]) -> list[bytes]:
-        """The text of each file."""
-        openings = _openings(entries)
-        pieces = [openings[each.prefix] + each.row.fragment + b"}" for each in entries]
-        if not links(b"".join(pieces)):
+        """The text of each file without the bytes around it."""
+        pieces = [each.row.fragment for each in entries]
+        if not any_links(pieces):
             return pieces
-        return [
-            linked(piece, each.prefix, each.origin, self._public_url)
-            for piece, each in zip(pieces, entries, strict=True)
-        ]
+        return [linked(each.row.fragment, each.prefix, each.origin, self._public_url) for each in entries]
 
     def list_start(self, serial: Serial) -> bytes:
         return _encode({"meta": _meta(serial)})[:-1] + b',"projects":['
@@ -136,7 +136,11 @@ def _files(start: bytes, entries: Sequence[PageEntry], public_url: str) -> bytes
 
 def _openings(entries: Sequence[PageEntry]) -> dict[str, bytes]:
     """The beginnings of files' objects by the prefixes of their links."""
-    return {prefix: b'{"url":' + _encode(prefix)[:-1] for prefix in {entry.prefix for entry in entries}}
+    return {prefix: _opening(prefix) for prefix in {entry.prefix for entry in entries}}
+
+
+def _opening(prefix: str) -> bytes:
+    return b'{"url":' + _encode(prefix)[:-1]
 
 
 if TYPE_CHECKING:

@@ -26,13 +26,24 @@ _MODULUS: Final = 128
 """The files of a section on average. Smaller sections compress worse, larger ones take longer to write."""
 
 
+class Around(Struct, frozen=True):
+    """The bytes before each piece, behind each, and between two files."""
+
+    opening: bytes
+    end: bytes
+    joint: bytes
+
+    @property
+    def glue(self) -> bytes:
+        return self.end + self.joint + self.opening
+
+
 @runtime_checkable
 class WritesPieces(Protocol):
     """A renderer whose pages are a frame around what it writes for each version and for each file."""
 
-    @property
-    def joint(self) -> bytes:
-        """The bytes between two files."""
+    def around(self, prefix: str) -> Around:
+        """The bytes around pieces whose links have a prefix."""
         ...
 
     def frame(self, page: MergedPage) -> tuple[bytes, bytes, bytes]:
@@ -44,8 +55,15 @@ class WritesPieces(Protocol):
         ...
 
     def pieces(self, entries: Sequence[PageEntry]) -> list[bytes] | None:
-        """The text of each file; None if it depends on other files."""
+        """The text of each file without the bytes around it; None if it depends on other files."""
         ...
+
+
+class Writing(Struct, frozen=True):
+    """A renderer, and the bytes around its pieces."""
+
+    renderer: WritesPieces
+    around: Around
 
 
 class PageLine(Struct, frozen=True, gc=False):
@@ -101,7 +119,7 @@ def _sorted(rows: Iterable[PageLine]) -> list[PageLine]:
 
 
 def edited(
-    renderer: WritesPieces, sections: Sequence[PageSection], gone: Sequence[tuple[str, str]], came: Sequence[PageLine]
+    writing: Writing, sections: Sequence[PageSection], gone: Sequence[tuple[str, str]], came: Sequence[PageLine]
 ) -> Iterator[PageSection]:
     """The sections after a change. Those that it does not concern are the same values. `gone`: versions and filenames. Raises `NotInSectionsError`."""
 
@@ -121,26 +139,26 @@ def edited(
     pending: list[PageLine] = []
     for at, section in enumerate(sections):
         if at in put or at in drop:
-            left = [row for row in _unpacked(renderer, section) if row.filename not in drop.get(at, ())]
+            left = [row for row in _unpacked(writing.around, section) if row.filename not in drop.get(at, ())]
             pending += _sorted([*left, *put.get(at, ())])
             continue
-        for each in written(renderer, pending, before):
+        for each in written(writing, pending, before):
             yield each
             before = each.last
         pending = []
         if section.before != before:
-            (section,) = written(renderer, _unpacked(renderer, section), before)  # noqa: PLW2901 - the same section
+            (section,) = written(writing, _unpacked(writing.around, section), before)  # noqa: PLW2901 - the same section
         yield section
         before = section.last
-    yield from written(renderer, pending, before)
+    yield from written(writing, pending, before)
 
 
-def written(renderer: WritesPieces, rows: Sequence[PageLine], before: str | None = None) -> Iterator[PageSection]:
+def written(writing: Writing, rows: Sequence[PageLine], before: str | None = None) -> Iterator[PageSection]:
     """The sections of some rows behind a file of the version `before`; None: they are the first. Raises `NotInSectionsError`."""
     starts = [at for at, row in enumerate(rows) if not at or _begins(row.filename)]
     for start, stop in zip_longest(starts, starts[1:]):
         some = rows[start:stop]
-        yield _section(renderer, some, before)
+        yield _section(writing, some, before)
         before = some[-1].version
 
 
@@ -149,7 +167,7 @@ def _begins(filename: str) -> bool:
     return (crc32(filename.encode()) * 0x9E3779B1 >> 24) % _MODULUS == 0
 
 
-def _section(renderer: WritesPieces, rows: Sequence[PageLine], before: str | None) -> PageSection:
+def _section(writing: Writing, rows: Sequence[PageLine], before: str | None) -> PageSection:
     spelled, filenames = [row.version for row in rows], [row.filename for row in rows]
     pieces = [row.piece for row in rows]
     versions = dict.fromkeys(spelled)
@@ -162,14 +180,15 @@ def _section(renderer: WritesPieces, rows: Sequence[PageLine], before: str | Non
         raise NotInSectionsError  # no version, or perhaps one that is listed once more
     first = before is None
     listed = _listed([*versions])
-    files = renderer.joint.join(pieces)
+    around = writing.around
+    files = around.opening + around.glue.join(pieces) + around.end
     return PageSection(
         (rows[0].key, filenames[0]),
         spelled[-1],
         before,
         _encode((spelled, filenames, [*map(len, pieces)])),
-        gzip_part(renderer.versions(listed, first=first) if listed else b""),
-        gzip_part(files if first else renderer.joint + files),
+        gzip_part(writing.renderer.versions(listed, first=first) if listed else b""),
+        gzip_part(files if first else around.joint + files),
     )
 
 
@@ -181,11 +200,12 @@ def _listed(versions: Sequence[str]) -> tuple[str, ...]:
     return listed_versions(version_ranks(versions))
 
 
-def _unpacked(renderer: WritesPieces, section: PageSection) -> list[PageLine]:
+def _unpacked(around: Around, section: PageSection) -> list[PageLine]:
     spelled, filenames, lengths = _listing_decoder.decode(section.listing)
-    text, joint = inflated(section.files), len(renderer.joint)
-    ends = accumulate((length + joint for length in lengths), initial=0 if section.before is None else joint)
-    pieces = [text[place : place + length] for place, length in zip(ends, lengths, strict=False)]
+    text, glue = inflated(section.files), len(around.glue)
+    first = len(around.opening) + (0 if section.before is None else len(around.joint))
+    places = accumulate((length + glue for length in lengths), initial=first)
+    pieces = [text[place : place + length] for place, length in zip(places, lengths, strict=False)]
     return [*map(PageLine, map(version_key, spelled), filenames, spelled, pieces)]
 
 

@@ -8,6 +8,9 @@ relative link to the provenance of hosted files, HTML pages have none, and mirro
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import repeat
+from operator import contains
 from typing import Final
 
 from pkgindex_core.names import IndexName
@@ -18,14 +21,14 @@ _ELSEWHERE: Final = re.compile(rb'"provenance":"https://[^"]{1,500}?/\+?integrit
 """The URL of PyPI, and of servers that follow it, up to the project."""
 
 
-def links(text: bytes) -> bool:
-    """Whether `linked` has anything to do."""
-    return _KEY in text
+def any_links(texts: Sequence[bytes]) -> bool:
+    """Whether `linked` has anything to do with some texts."""
+    return any(map(contains, texts, repeat(_KEY)))  # no code of Python for each text
 
 
 def linked(text: bytes, prefix: str, origin: IndexName, public_url: str) -> bytes:
     """JSON objects of files with links that clients can follow. A search never matches inside a text, because quotes are escaped there."""
-    if not links(text):
+    if _KEY not in text:
         return text
     base = _base(origin, public_url)
     ours = _KEY + (base or prefix).encode() + _OWN

@@ -23,6 +23,7 @@ from pkgindex_core.formats.page_sections import (
     NotInSectionsError,
     PageSection,
     WritesPieces,
+    Writing,
     edited,
     joined,
     rows_of,
@@ -136,7 +137,8 @@ class LongPages:
         renderer = self._renderers[form.media_type]
         prefix = f"{form.root}{layer.index}/"
         came = rows_of([PageEntry(prefix, layer.index, row) for row in page.rows], renderer)
-        parts = [*(edited(renderer, sections, gone, came) if sections else written(renderer, came))]
+        writing = Writing(renderer, renderer.around(prefix))
+        parts = [*(edited(writing, sections, gone, came) if sections else written(writing, came))]
         empty = Parts(resolution, ((layer, replace(page, rows=())),))
         merged, _ = self._assembling.merged(empty, form.root, form.moment)
         body, kept = joined(parts, renderer.frame(merged))

@@ -58,6 +58,7 @@ def file(version: str, kind: str = "", bytes_: str = "") -> File:
         digests={"sha256": sha256_of(f"{filename} {bytes_}".encode())},
         size=len(bytes_) + 10,
         requires_python=">=3.9,<4",
+        provenance=f"+integrity/demo/{version}/{filename}/provenance" if kind == "d" else "",
     )
 
 
