@@ -59,7 +59,7 @@ class WritesPieces(Protocol):
         ...
 
 
-class Writing(Struct, frozen=True):
+class PageWriting(Struct, frozen=True):
     """A renderer, and the bytes around its pieces."""
 
     renderer: WritesPieces
@@ -119,7 +119,7 @@ def _sorted(rows: Iterable[PageLine]) -> list[PageLine]:
 
 
 def edited(
-    writing: Writing, sections: Sequence[PageSection], gone: Sequence[tuple[str, str]], came: Sequence[PageLine]
+    writing: PageWriting, sections: Sequence[PageSection], gone: Sequence[tuple[str, str]], came: Sequence[PageLine]
 ) -> Iterator[PageSection]:
     """The sections after a change. Those that it does not concern are the same values. `gone`: versions and filenames. Raises `NotInSectionsError`."""
 
@@ -153,7 +153,7 @@ def edited(
     yield from written(writing, pending, before)
 
 
-def written(writing: Writing, rows: Sequence[PageLine], before: str | None = None) -> Iterator[PageSection]:
+def written(writing: PageWriting, rows: Sequence[PageLine], before: str | None = None) -> Iterator[PageSection]:
     """The sections of some rows behind a file of the version `before`; None: they are the first. Raises `NotInSectionsError`."""
     starts = [at for at, row in enumerate(rows) if not at or _begins(row.filename)]
     for start, stop in zip_longest(starts, starts[1:]):
@@ -167,7 +167,7 @@ def _begins(filename: str) -> bool:
     return (crc32(filename.encode()) * 0x9E3779B1 >> 24) % _MODULUS == 0
 
 
-def _section(writing: Writing, rows: Sequence[PageLine], before: str | None) -> PageSection:
+def _section(writing: PageWriting, rows: Sequence[PageLine], before: str | None) -> PageSection:
     spelled, filenames = [row.version for row in rows], [row.filename for row in rows]
     pieces = [row.piece for row in rows]
     versions = dict.fromkeys(spelled)

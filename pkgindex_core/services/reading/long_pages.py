@@ -22,8 +22,8 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.page_sections import (
     NotInSectionsError,
     PageSection,
+    PageWriting,
     WritesPieces,
-    Writing,
     edited,
     joined,
     rows_of,
@@ -137,7 +137,7 @@ class LongPages:
         renderer = self._renderers[form.media_type]
         prefix = f"{form.root}{layer.index}/"
         came = rows_of([PageEntry(prefix, layer.index, row) for row in page.rows], renderer)
-        writing = Writing(renderer, renderer.around(prefix))
+        writing = PageWriting(renderer, renderer.around(prefix))
         parts = [*(edited(writing, sections, gone, came) if sections else written(writing, came))]
         empty = Parts(resolution, ((layer, replace(page, rows=())),))
         merged, _ = self._assembling.merged(empty, form.root, form.moment)
