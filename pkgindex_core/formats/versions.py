@@ -78,8 +78,17 @@ def is_stable(version: str) -> bool:
     >>> [is_stable(each) for each in ("1.0", "1.0.post1", "1.0rc1", "1.0.dev1", "2004d")]
     [True, True, False, False, False]
     """
-    epoch, _, *parts = version_key(version)
-    return bool(epoch >= 0 and parts[0] == _NO_PRE and parts[2] == _NO_DEV)
+    return _is_final(version_key(version))
+
+
+def stable_last(version: str) -> SortKey:
+    """A key that sorts stable versions after all others, and otherwise as `version_key` does.
+
+    >>> sorted(["1.0", "2.0rc1", "1.1", "2004d"], key=stable_last)
+    ['2004d', '2.0rc1', '1.0', '1.1']
+    """
+    key = version_key(version)
+    return _is_final(key), key
 
 
 def version_ranks(versions: Iterable[str]) -> dict[str, int]:
@@ -110,6 +119,10 @@ def listed_versions(ranks: Mapping[str, int]) -> tuple[str, ...]:
 def as_they_come(versions: Iterable[str]) -> tuple[str, ...]:
     """The same without sorting, for many versions."""
     return tuple(dict.fromkeys(canonical_version(version, strip_zeros=False) for version in versions if version))
+
+
+def _is_final(key: SortKey) -> bool:
+    return bool(key[0] >= 0 and key[2] == _NO_PRE and key[4] == _NO_DEV)
 
 
 @lru_cache(maxsize=_MEMORY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from msgspec import Struct
 
@@ -55,6 +55,10 @@ class Spool(Protocol):
 
     def flushed(self) -> Path:
         """The same in the calling thread, a worker, which reads the file next; return `path`. Blocks."""
+        ...
+
+    def opened(self) -> BinaryIO:
+        """All bytes written so far, to read in the calling thread, a worker, which closes it. Blocks. Few bytes need no file."""
         ...
 
     @property

@@ -193,6 +193,20 @@ class BlobStoreContract:
         assert self.peek(blob.sha256) == data + b"more"
 
     @pytest.mark.parametrize("size", [0, 100, MIB + 1])
+    async def test_what_was_written_can_be_opened_in_a_worker(self, store: BlobStore, size: int) -> None:
+        data = some_bytes(size)
+        async with store.spool() as spool:
+            await spool.write(data)
+            for _ in range(2):
+                with await asyncio.to_thread(spool.opened) as opened:
+                    assert await asyncio.to_thread(opened.read) == data
+            await spool.write(b"more")
+            with await asyncio.to_thread(spool.opened) as opened:
+                assert await asyncio.to_thread(opened.read) == data + b"more"
+            blob = await spool.keep()
+        assert self.peek(blob.sha256) == data + b"more"
+
+    @pytest.mark.parametrize("size", [0, 100, MIB + 1])
     async def test_leaving_without_keep_discards(self, store: BlobStore, size: int) -> None:
         data = some_bytes(size)
         async with store.spool() as spool:

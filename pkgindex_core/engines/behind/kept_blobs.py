@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import BinaryIO, Final, Self, TypeVar
 
 from pkgindex_core.changes import NoteIs
 from pkgindex_core.digests import Sha256
@@ -127,6 +127,9 @@ class KeptSpool:
 
     def flushed(self) -> Path:
         return self._inner.flushed()
+
+    def opened(self) -> BinaryIO:
+        return self._inner.opened()
 
     @property
     def size(self) -> int:

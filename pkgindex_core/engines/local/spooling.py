@@ -14,6 +14,7 @@ A file is locked while its spool is open: a sweep by any process removes only fi
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import secrets
 import threading
@@ -22,7 +23,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Hasher, Sha256
@@ -112,6 +113,12 @@ class LocalSpool:
                 raise storage_failure(error, "writing new bytes") from error
             self._broken = False
         return self.path
+
+    def opened(self) -> BinaryIO:
+        self._require_open()
+        with self.lock:
+            data = self.in_memory()
+        return self.flushed().open("rb") if data is None else io.BytesIO(data)
 
     @property
     def size(self) -> int:

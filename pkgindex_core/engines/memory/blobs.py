@@ -5,13 +5,14 @@ Nothing survives the process. No method awaits anything, so no two calls overlap
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from pkgindex_core.clock import Clock
 from pkgindex_core.digests import Hasher, Sha256, sha256_of
@@ -138,6 +139,10 @@ class MemorySpool:
         self._require_open()
         self._show(len(self._data))
         return self._path
+
+    def opened(self) -> BinaryIO:
+        self._require_open()
+        return io.BytesIO(bytes(self._data))
 
     @property
     def size(self) -> int:

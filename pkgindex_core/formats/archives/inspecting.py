@@ -1,6 +1,6 @@
 """The entry point of this package: inspects one archive.
 
-Reads a local file, in bounded memory and time, and never writes. For all input the outcome is an `Inspection`, or a
+Reads a local file, or one in memory, in bounded memory and time, and never writes. For all input the outcome is an `Inspection`, or a
 `Refused` that names every problem found.
 """
 
@@ -25,23 +25,24 @@ _READ_WHOLE = MIB
 
 
 def inspect_archive(
-    path: Path,
+    archive: Path | BinaryIO,
     name: UploadName,
     limits: ArchiveLimits = DEFAULT_LIMITS,
     *,
     rules: UploadRules = PYPI,
     clock: Clock | None = None,
 ) -> Inspection:
-    """Inspect a file with the filename `name`. Raises `Refused` if anything is wrong.
+    """Inspect a file with the filename `name`, and close it. Raises `Refused` if anything is wrong.
 
     Blocks: run it in a worker thread. An `OSError` means that the file could not be read, not that it is bad.
     """
     budget = Budget(limits, clock or SystemClock())
     findings = Findings(rules)
-    with path.open("rb") as opened:
+    with archive.open("rb") if isinstance(archive, Path) else archive as opened:
         size = opened.seek(0, io.SEEK_END)
         opened.seek(0)
-        file: BinaryIO = io.BytesIO(opened.read()) if size <= _READ_WHOLE else opened
+        is_copied = size <= _READ_WHOLE and not isinstance(opened, io.BytesIO)
+        file: BinaryIO = io.BytesIO(opened.read()) if is_copied else opened
         if is_closed(name):
             return inspect_closed(file, size, name, findings)
         return _OPENED[name.kind](file, size, name, limits, budget, findings)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.formats.metadata_values import CoreMetadata
-from pkgindex_core.formats.versions import SortKey, is_stable, version_key
+from pkgindex_core.formats.versions import stable_last
 from pkgindex_core.names import normalized_or_none
 from pkgindex_core.protocols.catalogue import SearchEntry
 
@@ -46,15 +46,11 @@ _said_decoder: Final = msgspec.json.Decoder(_Said, strict=False)
 
 def representing(versions: Iterable[str], is_yanked: Callable[[str], bool]) -> str:
     """The version that represents a project: the newest stable one that is not yanked, otherwise the newest. Empty: there is none."""
-
-    def rank(version: str) -> tuple[bool, SortKey]:
-        return is_stable(version), version_key(version)
-
     known = tuple(versions)
-    newest = max(known, key=rank, default="")
+    newest = max(known, key=stable_last, default="")
     if not newest or not is_yanked(newest):  # the usual case, for which nothing need be sorted
         return newest
-    ordered = sorted(known, key=rank, reverse=True)
+    ordered = sorted(known, key=stable_last, reverse=True)
     return next((version for version in ordered if not is_yanked(version)), newest)
 
 

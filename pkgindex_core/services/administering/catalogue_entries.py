@@ -16,7 +16,7 @@ from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.kept_pages import KeptRows
-from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.formats.versions import canonical_version, version_key
 from pkgindex_core.models import File, IndexConfig, Page, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import BlobStore, Projects, ReleaseRecords
@@ -107,12 +107,15 @@ def newest_of(page: Page) -> tuple[str, list[File]]:
     rows = page.rows
     spelled = rows.columns().versions if isinstance(rows, KeptRows) else [row.version for row in rows]
     bodies = () if isinstance(rows, KeptRows) else [row.body for row in rows]
-    places: dict[str, list[int]] = {}
-    for place, version in enumerate(spelled):
-        places.setdefault(canonical_version(version), []).append(place)
 
     def files(version: str) -> list[File]:
-        wanted = places.get(canonical_version(version), [])
+        # Keys are compared first: a page may have thousands of versions, and their keys were made to find the newest.
+        key, canonical = version_key(version), canonical_version(version)
+        wanted = [
+            place
+            for place, each in enumerate(spelled)
+            if each == version or (version_key(each) == key and canonical_version(each) == canonical)
+        ]
         found: Mapping[int, File] = (
             rows.at(wanted) if isinstance(rows, KeptRows) else {place: decode_file(bodies[place]) for place in wanted}
         )

@@ -144,7 +144,10 @@ class _FileUpload:
         failpoint("upload.metadata_kept")
         failpoint("upload.blob_kept")
         file = replace(arrival.file, size=spool.size, metadata_sha256=blobs[0].sha256 if sidecar else None, **known)
-        spooled = NOTHING_SPOOLED if self._keeps else {sha256: spool.path}
+        spooled = NOTHING_SPOOLED
+        if not self._keeps:
+            await spool.flush()
+            spooled = {sha256: spool.path}
         published = await self._commit(proof.on(replace(arrival, file=file)), sha256, spooled)
         failpoint("upload.committed")
         if published.created:

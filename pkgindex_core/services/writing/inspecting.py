@@ -80,7 +80,7 @@ class Inspecting:
 
     async def metadata(self, spool: Spool, name: UploadName, *, rules: UploadRules) -> bytes | None:
         """Read the metadata of an archive that was inspected before."""
-        return (await in_worker(self._workers, lambda: inspect_archive(spool.flushed(), name, rules=rules))).metadata
+        return (await in_worker(self._workers, lambda: inspect_archive(spool.opened(), name, rules=rules))).metadata
 
     def _inspect(
         self,
@@ -92,7 +92,7 @@ class Inspecting:
         policies: PolicyCheck | None,
     ) -> Arrival:
         try:
-            inspection = inspect_archive(spool.flushed(), name, rules=rules)
+            inspection = inspect_archive(spool.opened(), name, rules=rules)
         except Refused as error:
             # Report the problems of the form too, not only those of the archive.
             more = Findings(rules)
@@ -107,24 +107,21 @@ class Inspecting:
             upload_time=self._clock.now(),
             requires_python=facts.requires_python,
         )
-        upload = InspectedUpload(
-            index=index,
-            project=name.project,
-            file=file,
-            form=form,
-            metadata=inspection.metadata or b"",
-            path=spool.path,
-        )
+        metadata = inspection.metadata or b""
         checks = (*self._checks, policies) if policies is not None else self._checks
-        problems = [problem for check in checks for problem in check.problems(upload)]
-        if problems:
-            raise Refused(problems)
+        if checks:
+            upload = InspectedUpload(
+                index=index, project=name.project, file=file, form=form, metadata=metadata, path=spool.flushed()
+            )
+            problems = [problem for check in checks for problem in check.problems(upload)]
+            if problems:
+                raise Refused(problems)
         return Arrival(
             name=name,
             file=file,
             display_name=facts.display_name,
             metadata=facts.metadata,
-            archive_metadata=upload.metadata,
+            archive_metadata=metadata,
             said_inside=inspection.metadata is not None,
             warnings=tuple(
                 dict.fromkeys(

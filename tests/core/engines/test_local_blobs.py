@@ -179,6 +179,16 @@ async def test_names_that_are_no_keys_are_no_blobs(store: LocalBlobs, tmp_path: 
     assert [blob.sha256 async for blob in store.walk()] == [sha256_of(b"a blob")]
 
 
+async def test_few_bytes_are_opened_without_a_file(store: LocalBlobs, tmp_path: Path) -> None:
+    async with store.spool() as spool:
+        await spool.write(b"few")
+        with spool.opened() as opened:
+            assert opened.read() == b"few"
+        assert not list((tmp_path / "root/staging").iterdir())
+        await spool.keep()
+    assert place_of(tmp_path / "root", b"few").read_bytes() == b"few"
+
+
 async def test_a_sweep_by_another_process_leaves_a_live_spool_alone(store: LocalBlobs, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as others:
         another = await opened(tmp_path / "root", others)

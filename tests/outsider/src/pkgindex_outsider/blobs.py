@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pkgindex_core.digests import Hasher, Sha256, parse_sha256, sha256_of
@@ -216,6 +216,9 @@ class FlatSpool:
 
     def flushed(self) -> Path:
         return self._path
+
+    def opened(self) -> BinaryIO:
+        return self._path.open("rb")
 
     @property
     def size(self) -> int:
