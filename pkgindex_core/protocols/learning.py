@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.models import IndexConfig, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.blob_store import Blob, BlobStore
@@ -28,7 +29,14 @@ class Learning(Protocol):
     """
 
     async def learn(
-        self, change: MirrorPage, *, index: IndexConfig, seen: Standing, who: str, lost: Callable[[], None]
+        self,
+        change: MirrorPage,
+        *,
+        index: IndexConfig,
+        seen: Standing,
+        who: str,
+        lost: Callable[[], None],
+        rows: KeptRows | None = None,
     ) -> Standing:
         """Apply a change for every read that begins after this call, and commit it soon, together with others.
 
@@ -39,6 +47,9 @@ class Learning(Protocol):
         The page is shown under a new stamp above the head, and its commit keeps stamp and content name. Two stores that learn the same
         change of the same page under the same head show it under the same name. If they learn different changes under one stamp, the
         content names differ (`Standing.content`).
+
+        `rows`: those of a page in one piece whose digest (`KeptRows.digest`) is in the place of the page in `change.kept`. They are packed
+        when they are stored.
 
         Returns the standing of the project that is shown from now on. Waits while the pending changes exceed their bound; if the medium fails
         too, raises the errors of `apply`.

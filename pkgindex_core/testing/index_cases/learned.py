@@ -54,11 +54,11 @@ class LearningCases(IndexStoreCases):
         assert isinstance(self.store, LearningIndex)
         return self.store
 
-    async def learn(self, change: MirrorPage, *, seen: Standing | None = None) -> None:
+    async def learn(self, change: MirrorPage, *, seen: Standing | None = None, rows: KeptRows | None = None) -> None:
         seen = seen or await self.standing(change.index, change.project)
         index = (await self.store.tree()).indexes[change.index]
         await self.learning.learn(
-            change, index=index, seen=seen, who="[mirror]", lost=lambda: self.lost.append(change.project)
+            change, index=index, seen=seen, who="[mirror]", lost=lambda: self.lost.append(change.project), rows=rows
         )
 
     async def log(self) -> Sequence[Commit]:
@@ -178,6 +178,27 @@ class LearningCases(IndexStoreCases):
         assert page.rows.kept == kept
         await self.learning.settle()
         assert (await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()) == before
+        (standing,) = await self.within().standings(DEMO, [MIRROR])
+        assert standing.content == learned.content
+
+    async def test_a_page_that_is_learned_by_its_digest_is_packed_when_it_is_stored(self) -> None:
+        await self.seed()
+        files = [mirrored(ONE, version="1.0"), mirrored("odd.exe"), mirrored(TWO, version="2.0")]
+        rows = keep(DEMO, files)
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), kept=rows.digest), rows=rows)
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored(TWO, "new"),), drop=(ONE,)))
+        before = await self.everything_said(ONE, TWO, "odd.exe")
+        await self.learning.settle()
+        assert await self.everything_said(ONE, TWO, "odd.exe") == before
+        page = await self.within().page(MIRROR, DEMO)
+        assert page is not None
+        assert isinstance(page.rows, KeptRows)
+        assert page.rows.kept == keep(DEMO, [mirrored("odd.exe"), mirrored(TWO, "new")]).kept
+        again = keep(DEMO, files)
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), kept=again.digest), rows=again)
+        learned = await self.standing(MIRROR, DEMO)
+        assert (learned.content, learned.file_count) == (page_content(head("Demo"), rows.digest), 3)
+        await self.learning.settle()
         (standing,) = await self.within().standings(DEMO, [MIRROR])
         assert standing.content == learned.content
 

@@ -20,6 +20,7 @@ from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
@@ -246,14 +247,15 @@ class Refreshing:
             if page.listing.doubt and stored is not None and stored.rows:
                 return UnreadablePage(f"{page.listing.doubt}; the {len(stored.rows)} known files are kept")
             stamp, content, is_new = standing.stamp, standing.content, False
-            difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows)
+            difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows, by_digest=True)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
             compared = size if stored is not None or page.rows is None else 0
             while (change := await self._compute(compared, partial(next, changes, None))) is not None:
                 same = await same_upstream(self._store, index)
                 is_new = True
                 if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
-                    shown = await self._learn(change, same.config, standing)
+                    rows = page.rows if page.rows is not None and change.kept == page.rows.digest else None
+                    shown = await self._learn(change, same.config, standing, rows)
                     stamp, content = shown.stamp, shown.content
                     continue
                 require = (same, ProjectAt(index.name, project, stamp, content))
@@ -287,10 +289,12 @@ class Refreshing:
 
         await until_committed(attempt, _restless(project))
 
-    async def _learn(self, change: MirrorPage, index: IndexConfig, seen: Standing) -> Standing:
+    async def _learn(
+        self, change: MirrorPage, index: IndexConfig, seen: Standing, rows: KeptRows | None = None
+    ) -> Standing:
         """Tell the store a change; return what is shown now. If another process commits first, the change is dropped and the upstream asked again."""
         lost = partial(self._checks.forget, index.name, change.project)
-        return await self._store.learn(change, index=index, seen=seen, who=WHO, lost=lost)
+        return await self._store.learn(change, index=index, seen=seen, who=WHO, lost=lost, rows=rows)
 
     async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Standing, Page | None]:
         """The stored page, and its standing, read first: a change between the two reads is noticed when the difference is stored."""

@@ -77,6 +77,8 @@ def test_what_a_page_says_has_a_name_of_its_own(one: list[File], other: list[Fil
     same = sorted(one, key=lambda file: file.filename) == sorted(other, key=lambda file: file.filename)
     names = [page_content(PageHead(), keep(DEMO, files).kept) for files in (one, other)]
     assert (names[0] == names[1]) is same
+    one_digest, other_digest = keep(DEMO, one).digest, KeptRows(keep(DEMO, other).kept).digest
+    assert (one_digest == other_digest) is same
 
 
 def test_the_head_has_its_say_except_in_what_is_never_shown() -> None:
