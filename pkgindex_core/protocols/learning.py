@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
 from pkgindex_core.formats.kept_pages import KeptRows
-from pkgindex_core.models import IndexConfig, Standing
+from pkgindex_core.models import IndexConfig, Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.blob_store import Blob, BlobStore
 from pkgindex_core.protocols.index_store import IndexStore
@@ -56,10 +56,13 @@ class Learning(Protocol):
         """
         ...
 
-    def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
-        """Register a callback for projects that read differently without a commit (`tools.currency.Currency.touch`).
+    def listen(
+        self, touched: Callable[[IndexName, ProjectName], object], stored: Callable[[Serial], object] | None = None
+    ) -> None:
+        """Register callbacks: `touched` for projects that read differently without a commit (`tools.currency.Currency.touch`), and `stored` for
+        commits after which all reads of this process are as before (`Currency.shown_before`).
 
-        `touched` reports the later commit, like every other.
+        `touched` of the store reports these commits like every other, since other processes read differently after them.
         """
         ...
 

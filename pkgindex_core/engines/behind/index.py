@@ -64,6 +64,7 @@ class IndexBehind(PassingIndex):
         self._pending: dict[Key, LearnedPage] = {}
         self._storing = Storing(self._store, what="pages of mirrors", limit=limit, linger=linger)
         self._listeners: list[Callable[[IndexName, ProjectName], object]] = []
+        self._stored_listeners: list[Callable[[Serial], object]] = []
 
     # Learning.
 
@@ -117,8 +118,12 @@ class IndexBehind(PassingIndex):
         failpoint("behind.learned")
         return page.standing
 
-    def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
+    def listen(
+        self, touched: Callable[[IndexName, ProjectName], object], stored: Callable[[Serial], object] | None = None
+    ) -> None:
         self._listeners.append(touched)
+        if stored is not None:
+            self._stored_listeners.append(stored)
 
     async def settle(self) -> None:
         await self._storing.settle()
@@ -337,9 +342,12 @@ class IndexBehind(PassingIndex):
                 packed = await asyncio.to_thread(lambda: [page.packed() for page in joined])
                 for page, changes in zip(joined, packed, strict=True):
                     page.stay_packed(changes)
-            await self.inner.apply(
+            commit = await self.inner.apply(
                 [change for page in pages for change in page.changes], who=pages[0].who, require=unchanged(pages)
             )
+            if commit is not None and all(page.state is State.STORING for page in pages):  # none was lost meanwhile
+                for stored in self._stored_listeners:
+                    stored(commit.serial)
             failpoint("behind.committed")
         except BaseException as error:
             self._not_stored(pages)

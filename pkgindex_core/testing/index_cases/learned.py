@@ -24,7 +24,7 @@ from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.formats.kept_pages import KeptRows, keep, page_content
 from pkgindex_core.models import ProjectRow, Serial, Standing, decode_file
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.protocols.index_store import IndexStore, Touched
 from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
@@ -343,6 +343,23 @@ class LearningCases(IndexStoreCases):
         await self.learning.settle()
         assert set(await self.files(MIRROR, DEMO) or ()) == {f"demo-{number}" for number in range(20)}
         assert self.lost == []
+
+    async def test_commits_after_which_all_is_as_before_are_told(self) -> None:
+        await self.seed()
+        stored: list[Serial] = []
+        self.learning.listen(lambda *_: None, stored.append)
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),)))
+        before = await self.everything_said(ONE)
+        await self.learning.settle()
+        assert stored == [await self.store.head()]
+        assert await self.everything_said(ONE) == before
+        touched = await self.store.touched(Serial(stored[0] - 1))
+        assert touched == Touched(upto=stored[0], projects=frozenset({(MIRROR, DEMO)}))
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored(TWO),)))
+        await self.learn(MirrorPage(MIRROR, OTHER, head(), put=(mirrored(ONE),)))
+        await self.within().apply([MirrorPage(MIRROR, OTHER, head(), put=(mirrored("theirs"),))], who="another")
+        await self.learning.settle()
+        assert len(stored) == 1
 
     async def test_who_lost_the_race_is_dropped_and_told(self) -> None:
         await self.seed()
