@@ -6,7 +6,6 @@ what it means to a client.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from pkgindex_core.protocols.learning import Learning
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
 from pkgindex_mirror.documents.differences import PART, PageDifference
 from pkgindex_mirror.documents.first_seen import seen_times, with_first_seen
@@ -304,12 +304,12 @@ class Refreshing:
 
     async def _give_back(self, size: int) -> None:
         if size >= LARGE:
-            await asyncio.get_running_loop().run_in_executor(self._workers, give_back)
+            await in_worker(self._workers, give_back)
 
     async def _compute(self, size: int, function: Callable[[], Value], *, large: int = _LARGE_ODD) -> Value:
         if size < large:
             return function()
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+        return await in_worker(self._workers, function)
 
 
 def _restless(project: ProjectName) -> str:
