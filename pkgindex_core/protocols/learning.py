@@ -10,13 +10,12 @@ never stored this way. The contract suites are in `pkgindex_core.testing.learnin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol, runtime_checkable
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
-from pkgindex_core.formats.kept_pages import KeptRows
-from pkgindex_core.models import IndexConfig, Serial, Standing
+from pkgindex_core.models import IndexConfig, PageRow, Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.blob_store import Blob, BlobStore
 from pkgindex_core.protocols.index_store import IndexStore
@@ -36,7 +35,7 @@ class Learning(Protocol):
         seen: Standing,
         who: str,
         lost: Callable[[], None],
-        rows: KeptRows | None = None,
+        rows: Collection[PageRow] | None = None,
     ) -> Standing:
         """Apply a change for every read that begins after this call, and commit it soon, together with others.
 
@@ -48,8 +47,7 @@ class Learning(Protocol):
         change of the same page under the same head show it under the same name. If they learn different changes under one stamp, the
         content names differ (`Standing.content`).
 
-        `rows`: those of a page in one piece whose digest (`KeptRows.digest`) is in the place of the page in `change.kept`. They are packed
-        when they are stored.
+        `rows`: `formats.kept_pages.KeptRows` whose `digest` is in the place of the page in `change.kept`. They are packed when they are stored.
 
         Returns the standing of the project that is shown from now on. Waits while the pending changes exceed their bound; if the medium fails
         too, raises the errors of `apply`.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.memory import give_back
-from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, Standing
+from pkgindex_core.models import File, IndexConfig, Page, PageRow, ProjectRow, Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
@@ -76,9 +76,10 @@ class IndexBehind(PassingIndex):
         seen: Standing,
         who: str,
         lost: Callable[[], None],
-        rows: KeptRows | None = None,
+        rows: Collection[PageRow] | None = None,
     ) -> Standing:
         assert (change.part, change.index) == ("whole", index.name)
+        assert rows is None or isinstance(rows, KeptRows)
         change_rules.take_mirrored(index, index.name)
         made = rows if rows is not None else change_rules.kept_rows(None, change)
         key = (change.index, change.project)
