@@ -142,8 +142,8 @@ def join(
 
 
 def rows_of(kept: bytes) -> KeptRows:
-    """The rows of a kept page. The latest ones stay unpacked, few large ones: a page is usually served right after it was learned, and a
-    resolver that reads pages of many projects asks for a sidecar of each next.
+    """The rows of a kept page. The latest ones stay unpacked, few large ones: a resolver that reads pages of many projects asks for a sidecar of
+    each next.
     """
     return _usual_rows(kept) if len(kept) <= _USUAL_BYTES else _large_rows(kept)
 
@@ -153,7 +153,7 @@ def _usual_rows(kept: bytes) -> KeptRows:
     return KeptRows(kept)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _large_rows(kept: bytes) -> KeptRows:
     return KeptRows(kept)
 
