@@ -158,10 +158,10 @@ def _large_rows(kept: bytes) -> KeptRows:
     return KeptRows(kept)
 
 
-def page_content(head: PageHead, kept: bytes) -> str:
+def page_content(head: PageHead, rows: KeptRows) -> str:
     """Name the content of a kept page and its head (`Standing.content`). Pages that look different have different names."""
     shown = replace(head, validators={}, fetched=None)
-    return blake2b(_encode((shown, kept)), digest_size=16).hexdigest()
+    return blake2b(_encode((shown, rows.digest)), digest_size=16).hexdigest()
 
 
 class KeptRows(Collection[PageRow]):

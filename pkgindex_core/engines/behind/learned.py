@@ -205,7 +205,7 @@ def weighed(change: MirrorPage, rows: KeptRows | None, seen: Standing) -> tuple[
     weight = len(change_rules.encoded_changes((replace(change, kept=b""),))) + OVERHEAD
     if rows is not None:
         weight += rows.size
-        return weight, page_content(change.head, change.kept)
+        return weight, page_content(change.head, rows)
     shown = replace(
         change, head=replace(change.head, validators={}, fetched=None), stamp=seen.stamp, content=seen.content
     )
