@@ -41,7 +41,7 @@ def make_shared(stores: Stores, offered: Offered, context: Context, settings: Se
         absent=UnreachableSource(store=store, blobs=blobs),
     )
     currency = Currency(store)
-    store.listen(currency.touch)
+    store.listen(currency.touch, currency.shown_before)
     return Shared(
         identity=Identity(
             store=store,

@@ -16,10 +16,10 @@ A stray is a file whose name does not lead to its project (`filenames.leads_to`)
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, lru_cache
+from hashlib import blake2b, sha256
 from itertools import compress as compress_by
 from typing import Any, Final, NamedTuple
 
@@ -128,17 +128,22 @@ def keep(project: ProjectName, files: Iterable[File]) -> KeptRows:
     return _arranged([_entry(file) for file in named.values()], _astray(project, named))
 
 
-def pack(listed: bytes, hidden: Sequence[HiddenFields], versions: Sequence[str], strays: Sequence[str]) -> KeptRows:
-    """Pack parts that the caller made by the rules above."""
-    content = _Content(tuple(versions), listed, msgspec.Raw(_encode(hidden)))
-    rows = rows_of(_encode((_FORMAT, len(hidden), strays, compress(_encode(content), "zstd"))))
-    rows._content = content
+def join(
+    listed: bytes,
+    hidden: Sequence[HiddenFields | tuple[str, str, None]],
+    versions: Sequence[str],
+    strays: Sequence[str],
+) -> KeptRows:
+    """The rows of parts that the caller made by the rules above. They are packed when `kept` is read."""
+    rows = KeptRows.__new__(KeptRows)
+    rows._count, rows._strays, rows._packed, rows._known = len(hidden), tuple(strays), None, {}
+    rows._content = _Content(tuple(versions), listed, msgspec.Raw(_encode(hidden)))
     return rows
 
 
 def rows_of(kept: bytes) -> KeptRows:
-    """The rows of a kept page. The latest ones stay unpacked, few large ones: a page is usually served right after it was learned, and a
-    resolver that reads pages of many projects asks for a sidecar of each next.
+    """The rows of a kept page. The latest ones stay unpacked, few large ones: a resolver that reads pages of many projects asks for a sidecar of
+    each next.
     """
     return _usual_rows(kept) if len(kept) <= _USUAL_BYTES else _large_rows(kept)
 
@@ -148,15 +153,15 @@ def _usual_rows(kept: bytes) -> KeptRows:
     return KeptRows(kept)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _large_rows(kept: bytes) -> KeptRows:
     return KeptRows(kept)
 
 
-def page_content(head: PageHead, kept: bytes) -> str:
+def page_content(head: PageHead, rows: KeptRows) -> str:
     """Name the content of a kept page and its head (`Standing.content`). Pages that look different have different names."""
     shown = replace(head, validators={}, fetched=None)
-    return hashlib.blake2b(_encode((shown, kept)), digest_size=16).hexdigest()
+    return blake2b(_encode((shown, rows.digest)), digest_size=16).hexdigest()
 
 
 class KeptRows(Collection[PageRow]):
@@ -165,22 +170,44 @@ class KeptRows(Collection[PageRow]):
     def __init__(self, kept: bytes) -> None:
         """Read the outer fields. Files are unpacked at their first use."""
         try:
-            self._kept = _kept_decoder.decode(kept)
+            outer = _kept_decoder.decode(kept)
         except msgspec.DecodeError as error:
             raise Corrupt(f"a kept page cannot be read: {error}") from error
-        if self._kept.format != _FORMAT:
-            raise Corrupt(f"a kept page has the format {self._kept.format}; this program knows {_FORMAT}")
-        self.kept = kept
+        if outer.format != _FORMAT:
+            raise Corrupt(f"a kept page has the format {outer.format}; this program knows {_FORMAT}")
+        self._count, self._strays = outer.count, outer.strays
+        self._packed: bytes | None = kept
         self._known: dict[str, Any] = {}
         """The columns that were read."""
 
     @property
+    def kept(self) -> bytes:
+        """The kept page. Rows that were joined are packed now, which takes some milliseconds for a long page."""
+        if self._packed is None:
+            packed = compress(_encode(self._content), "zstd")
+            self._packed = _encode((_FORMAT, self._count, self._strays, packed))
+        return self._packed
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Names the content, without packing it."""
+        content = self._content
+        # SHA-256 is the fastest digest of the processors that have it in hardware.
+        listed, hidden = sha256(content.listed).digest(), sha256(content.hidden).digest()
+        return sha256(_encode((_FORMAT, self._strays, content.versions, listed, hidden))).digest()
+
+    @property
+    def size(self) -> int:
+        """The bytes that the rows take in memory, packed or not."""
+        return len(self._packed) if self._packed is not None else len(self._content.listed) + len(self._content.hidden)
+
+    @property
     def strays(self) -> tuple[str, ...]:
         """The files whose names do not lead to the project."""
-        return self._kept.strays
+        return self._strays
 
     def __len__(self) -> int:
-        return self._kept.count
+        return self._count
 
     def __iter__(self) -> Iterator[PageRow]:
         named = sorted(self.files(), key=lambda pair: pair[1].filename)
@@ -275,7 +302,8 @@ class KeptRows(Collection[PageRow]):
     @cached_property
     def _content(self) -> _Content:
         try:
-            content = _content_decoder.decode(decompress(self._kept.packed, "zstd"))
+            packed = _kept_decoder.decode(self.kept).packed
+            content = _content_decoder.decode(decompress(packed, "zstd"))
         except (msgspec.DecodeError, ZstdError) as error:
             raise Corrupt(f"a kept page cannot be read: {error}") from error
         # The copy frees everything that was unpacked: what was decoded refers to that.
@@ -357,7 +385,7 @@ def _entry(file: File) -> _KeptFile:
 def _arranged(entries: Sequence[_KeptFile], strays: AbstractSet[str]) -> KeptRows:
     ranks = version_ranks({entry.hidden.version for entry in entries})
     ordered = sorted(entries, key=lambda entry: (ranks[entry.hidden.version], entry.filename))
-    return pack(
+    return join(
         b"[" + b",".join([entry.text for entry in ordered]) + b"]",
         [entry.hidden for entry in ordered],
         listed_versions(ranks),

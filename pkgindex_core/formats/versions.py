@@ -112,7 +112,9 @@ def listed_versions(ranks: Mapping[str, int]) -> tuple[str, ...]:
     spellings: dict[int, str] = {}
     for version, rank in ranks.items():  # ranks are in order, and equal versions in the order of their spelling
         if version:
-            spellings.setdefault(rank, canonical_version(version, strip_zeros=False))
+            # Most versions are normalised. Finding that out takes less time than looking into a cache.
+            usual = _usual_parts(version) is not None and len(version) <= _LENGTH_LIMIT
+            spellings.setdefault(rank, version if usual else canonical_version(version, strip_zeros=False))
     return tuple(dict.fromkeys(spellings.values()))
 
 

@@ -10,12 +10,12 @@ never stored this way. The contract suites are in `pkgindex_core.testing.learnin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol, runtime_checkable
 
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.digests import Sha256
-from pkgindex_core.models import IndexConfig, Standing
+from pkgindex_core.models import IndexConfig, PageRow, Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.blob_store import Blob, BlobStore
 from pkgindex_core.protocols.index_store import IndexStore
@@ -28,7 +28,14 @@ class Learning(Protocol):
     """
 
     async def learn(
-        self, change: MirrorPage, *, index: IndexConfig, seen: Standing, who: str, lost: Callable[[], None]
+        self,
+        change: MirrorPage,
+        *,
+        index: IndexConfig,
+        seen: Standing,
+        who: str,
+        lost: Callable[[], None],
+        rows: Collection[PageRow] | None = None,
     ) -> Standing:
         """Apply a change for every read that begins after this call, and commit it soon, together with others.
 
@@ -40,15 +47,20 @@ class Learning(Protocol):
         change of the same page under the same head show it under the same name. If they learn different changes under one stamp, the
         content names differ (`Standing.content`).
 
+        `rows`: `formats.kept_pages.KeptRows` whose `digest` is in the place of the page in `change.kept`. They are packed when they are stored.
+
         Returns the standing of the project that is shown from now on. Waits while the pending changes exceed their bound; if the medium fails
         too, raises the errors of `apply`.
         """
         ...
 
-    def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
-        """Register a callback for projects that read differently without a commit (`tools.currency.Currency.touch`).
+    def listen(
+        self, touched: Callable[[IndexName, ProjectName], object], stored: Callable[[Serial], object] | None = None
+    ) -> None:
+        """Register callbacks: `touched` for projects that read differently without a commit (`tools.currency.Currency.touch`), and `stored` for
+        commits after which all reads of this process are as before (`Currency.shown_before`).
 
-        `touched` reports the later commit, like every other.
+        `touched` of the store reports these commits like every other, since other processes read differently after them.
         """
         ...
 

@@ -95,7 +95,7 @@ def page_name(
     stamp, content = Serial(before[0]), before[1]
     if not unseen:
         stamp = stamp_after(serial, stamp)
-        content = page_content(head, rows.kept) if rows is not None and not change.content else ""
+        content = page_content(head, rows) if rows is not None and not change.content else ""
     return change.stamp or stamp, change.content or content
 
 

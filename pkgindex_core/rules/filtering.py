@@ -90,6 +90,7 @@ class Withholding:
     def __init__(self, policy: AdmissionPolicy, filters: Mapping[str, PageFilter]) -> None:
         self._policy = policy
         self._filters = filters
+        self._latest: tuple[Tree, IndexName, Mapping[str, PageFilter]] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -100,7 +101,7 @@ class Withholding:
     ) -> tuple[Verdict, ...]:
         """The policy's verdicts, without the layers that filters remove."""
         verdicts = self._policy.admit(tree, order, standings, project)
-        active = applying(self._filters, tree, order[0]) if order else {}
+        active = self._applying(tree, order[0]) if order else {}
         return tuple(_withheld(each, active, tree, order[0], project) for each in verdicts) if active else verdicts
 
     def settle(
@@ -114,6 +115,13 @@ class Withholding:
     ) -> tuple[Verdict, ...]:
         """The policy's final verdicts: a removed layer has no standing and cannot return."""
         return self._policy.settle(tree, order, standings, verdicts, project, unknown)
+
+    def _applying(self, tree: Tree, start: IndexName) -> Mapping[str, PageFilter]:
+        """`applying`, which depends on nothing else. The latest answer is kept: most requests are for one index."""
+        latest = self._latest
+        if latest is None or latest[0] is not tree or latest[1] != start:
+            latest = self._latest = (tree, start, applying(self._filters, tree, start))
+        return latest[2]
 
 
 def _withheld(

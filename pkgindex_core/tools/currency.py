@@ -52,6 +52,8 @@ class Currency:
         self._wholes: _Latest[IndexName] = _Latest(remembered)
         self._parts: _Latest[IndexName] = _Latest(remembered)
         self._hearing: SingleFlight[None] = SingleFlight()
+        self._shown: set[Serial] = set()
+        """Commits that this process has not heard of yet, and that changed none of its reads."""
 
     def moment(self) -> Moment:
         """The present moment. Take it before the first read for a result."""
@@ -107,18 +109,29 @@ class Currency:
         """
         self._touch_projects([(index, project)], self._next())
 
+    def shown_before(self, serial: Serial) -> None:
+        """Record that the commit with this serial changes nothing for this process, which showed all of it before (`Learning.listen`).
+
+        A process that hears of the commit earlier takes it for any other.
+        """
+        if serial > self._upto:
+            self._shown.add(serial)
+
     async def _hear(self) -> None:
         seen = self._store.seen()
         touched = await self._store.touched(self._upto)
-        now = self._next()
         if isinstance(touched, Touched):
+            commits = range(self._upto + 1, touched.upto + 1)
             self._upto = max(self._upto, touched.upto)
-            self._touch(touched, now)
+            if not self._shown.issuperset(commits):
+                self._touch(touched, self._next())
         else:
+            now = self._next()
             self._upto = max(self._upto, seen)
             self._tree = self._identities = now
             for latest in (self._projects, self._wholes, self._parts):
                 latest.set_all(now)
+        self._shown = {serial for serial in self._shown if serial > self._upto}
 
     def _next(self) -> Moment:
         self._now = Moment(self._now + 1)

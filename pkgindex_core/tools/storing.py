@@ -6,7 +6,7 @@
 A pass stores everything that was pending when it began. The owner of the task has the things, and stores them.
 
 A pass begins when nothing was added for a while, since a client that asks for many things waits for the processor and the disk that a pass
-would take. It begins also when things go on being added for `LONGEST`, and when the owner has no room.
+would take. It begins also when things go on being added for `LONGEST`, and when little room is left, before anybody has to wait for room.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ LINGER: Final = 0.4
 """Seconds without anything new before things are stored together."""
 LONGEST: Final = 10.0
 """Seconds in which things gather at most, if new ones go on coming."""
+_HIGH: Final = 0.75
+"""The part of the room that is taken when a pass does not wait any longer."""
 RETRY: Final = 1.0
 """Seconds between two tries while the medium fails."""
 
@@ -65,6 +67,8 @@ class Storing:
         self._pending += size
         loop = asyncio.get_running_loop()
         self._latest = loop.time()
+        if self._pending > self._limit * _HIGH and self._trouble is None:
+            self._hurry.set()
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._run(), name=f"store {self._what}")
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from pkgindex_core.changes import MirrorPage
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.formats.kept_pages import KeptRows, keep
-from pkgindex_core.formats.versions import canonical_version
+from pkgindex_core.formats.versions import version_key
 from pkgindex_core.models import File, Page, PageHead, PageRow, ProjectRow, decode_file
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_mirror.documents.pages import PageListing
@@ -34,14 +34,24 @@ class PageDifference:
     Both are read in order of filenames, side by side, so that neither is in memory as a whole. `alarms` has one sentence for each file
     whose digest the upstream changed; it is complete after the last of `changes`.
 
-    `rows`: the listing's files in one piece. They replace the listing's own files, and the page is stored in one piece.
+    `rows`: the listing's files in one piece. They replace the listing's own files, and the page is stored in one piece. A whole page of
+    these rows has them in `MirrorPage.kept` or, with `by_digest`, the name of their content.
     """
 
-    def __init__(self, *, stored: Page | None, listing: PageListing, part: int, rows: KeptRows | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        stored: Page | None,
+        listing: PageListing,
+        part: int,
+        rows: KeptRows | None = None,
+        by_digest: bool = False,
+    ) -> None:
         self._stored = stored
         self._listing = listing
         self._part = part if rows is None else sys.maxsize
         self._rows = rows
+        self._by_digest = by_digest
         self.alarms: list[str] = []
 
     def changes(
@@ -51,7 +61,7 @@ class PageDifference:
         stored = self._stored
         head = _head_of(self._listing, validators, fetched)
         if stored is None and self._rows is not None:
-            yield MirrorPage(index, project, head, kept=self._rows.kept)
+            yield MirrorPage(index, project, head, kept=self._rows.digest if self._by_digest else self._rows.kept)
             return
         waiting: MirrorPage | None = None
         for put, drop in self._parts():
@@ -187,8 +197,8 @@ def versions_without_files(versions: Sequence[str], spelled: Collection[str]) ->
     rest = [version for version in versions if version not in spelled]
     if not rest:
         return ()
-    canonical = {canonical_version(version) for version in spelled}
-    return tuple(version for version in rest if canonical_version(version) not in canonical)
+    keys = {version_key(version) for version in spelled}  # equal for equal versions, and known since they were sorted
+    return tuple(version for version in rest if version_key(version) not in keys)
 
 
 def _same_head(stored: PageHead, new: PageHead) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from pkgindex_core.formats.filenames import is_usual_version, leads_to, version_in
-from pkgindex_core.formats.kept_pages import MOST_FILES, HiddenFields, KeptRows, keep, pack
+from pkgindex_core.formats.kept_pages import MOST_FILES, KeptRows, join, keep
 from pkgindex_core.formats.versions import listed_versions, version_ranks
 from pkgindex_core.names import ProjectName, normalized_or_none
 from pkgindex_mirror import urls
@@ -117,23 +118,28 @@ def read_plain(body: bytes, content_type: str, url: str, project: ProjectName) -
     said = said_of(page, (), project, notes)
     if isinstance(said, UnreadablePage) or len(page.files) > MOST_FILES:
         return None
-    filenames = [each.filename for each in page.files]
-    digests = [each.hashes.sha256 for each in page.files]
-    links = _links([each.url for each in page.files], url)
-    if links is None or not _have_plain_names(filenames) or not _have_plain_fields(page.files, digests):
+    files = page.files
+    filenames = [each.filename for each in files]
+    digests = [each.hashes.sha256 for each in files]
+    links = _links([each.url for each in files], url)
+    if links is None or not _have_plain_names(filenames) or not _have_plain_fields(files, digests):
         return None
-    if _OLDER_KEY in body and any(each.core_metadata is UNSET for each in page.files):
+    if _OLDER_KEY in body and any(each.core_metadata is UNSET for each in files):
         return None  # perhaps a sidecar announced under an older name
     names = _FilenameReader(project)
     versions = names.versions(filenames)
-    _make_ours(page.files, digests)
-    ranks = version_ranks(dict.fromkeys(versions))  # mostly in order already, so sorting is fast
-    ordered = sorted(zip(map(ranks.__getitem__, versions), filenames, versions, links, page.files, strict=True))
-    rows = pack(
-        _encode([each[4] for each in ordered]),
-        [HiddenFields(version, link) for _, _, version, link, _ in ordered],
+    _make_ours(files, digests)
+    ranks = version_ranks(dict.fromkeys(versions))
+    keys = [*zip(map(ranks.__getitem__, versions), filenames, strict=True)]
+    if keys != sorted(keys):  # most upstreams have this order already
+        places = sorted(range(len(keys)), key=keys.__getitem__)
+        files, filenames = [files[at] for at in places], [filenames[at] for at in places]
+        versions, links = [versions[at] for at in places], [links[at] for at in places]
+    rows = join(
+        _encode(files),
+        [*zip(versions, links, repeat(None))],
         listed_versions(ranks),
-        [each[1] for each in ordered if each[1] in names.strays] if names.strays else [],
+        [each for each in filenames if each in names.strays] if names.strays else [],
     )
     if not rows.is_ordinary:
         return None

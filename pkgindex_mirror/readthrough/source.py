@@ -67,6 +67,13 @@ if TYPE_CHECKING:
     from pkgindex_mirror.readthrough.stale_limit import StaleLimit
     from pkgindex_mirror.upstreams.upstream import UpstreamClient
 
+_READY_THREADS = 3
+"""Threads that an examination starts, because a client would wait for the start of a thread too."""
+_REHEARSED = (
+    b'{"meta":{"api-version":"1.0"},"name":"a","versions":["1.0"],"files":[{"filename":"a-1.0.linux-x86_64.tar.gz",'
+    b'"hashes":{"sha256":"%b"},"url":"https://example.org/a-1.0.linux-x86_64.tar.gz","size":1}]}' % (b"0" * 64)
+)
+"""A page with a name of the kind that takes longest to read."""
 _EXAMINATION = 5.0
 """Seconds for the check of an upstream's URL, while the request that makes the index waits."""
 
@@ -189,7 +196,7 @@ class ReadThrough:
         site = site_of(index)
         if site is None:
             return "it has no usable mirror_url: set mirror_url to an http or https URL"
-        await in_worker(self._workers, _load)
+        await asyncio.gather(*(in_worker(self._workers, _rehearse) for _ in range(_READY_THREADS)))
         try:
             from pkgindex_mirror.readthrough.pages.base_urls import base_problem
 
@@ -339,14 +346,17 @@ class ReadThrough:
             await self._client.close()
 
 
-def _load() -> None:
-    """Load what the first page and the first sidecar need, so that no client waits for that: some 25 ms."""
+def _rehearse() -> None:
+    """Load what the first page and the first sidecar need, and read a page, so that no client waits for that: some 35 ms."""
     for module in (
         "packaging.utils",
         "pkgindex_mirror.readthrough.files.mirrored_metadata",
         "pkgindex_mirror.readthrough.pages.refreshing",
     ):
         import_module(module)
+    from pkgindex_mirror.documents.plain_pages import read_plain
+
+    read_plain(_REHEARSED, "application/json", "https://example.org/simple/a/", ProjectName("a"))
 
 
 if TYPE_CHECKING:

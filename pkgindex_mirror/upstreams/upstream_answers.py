@@ -285,6 +285,8 @@ async def read_document(
 
 async def _next_piece(response: Response, silence: float) -> bytes:
     """The next bytes of a body; empty at its end. Raises `TimeoutError` after `silence` seconds without any."""
+    if response.content.at_eof():  # nothing more comes over the network
+        return await response.content.read(CHUNK)
     # aiohttp's own time-out is not enough: 3.14 may wait on without it when an upstream breaks the rules of HTTP.
     async with asyncio.timeout(silence):
         return await response.content.read(CHUNK)

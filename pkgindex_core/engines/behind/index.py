@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -28,8 +28,9 @@ from pkgindex_core.engines.behind.learned import Key, LearnedPage, State, count_
 from pkgindex_core.engines.behind.passing import Coming, PassingIndex
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.memory import give_back
-from pkgindex_core.models import File, IndexConfig, Page, ProjectRow, Serial, Standing
+from pkgindex_core.models import File, IndexConfig, Page, PageRow, ProjectRow, Serial, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.index_store import IndexStore
 from pkgindex_core.protocols.learning import LearningIndex
@@ -63,28 +64,38 @@ class IndexBehind(PassingIndex):
         self._pending: dict[Key, LearnedPage] = {}
         self._storing = Storing(self._store, what="pages of mirrors", limit=limit, linger=linger)
         self._listeners: list[Callable[[IndexName, ProjectName], object]] = []
+        self._stored_listeners: list[Callable[[Serial], object]] = []
 
     # Learning.
 
     async def learn(
-        self, change: MirrorPage, *, index: IndexConfig, seen: Standing, who: str, lost: Callable[[], None]
+        self,
+        change: MirrorPage,
+        *,
+        index: IndexConfig,
+        seen: Standing,
+        who: str,
+        lost: Callable[[], None],
+        rows: Collection[PageRow] | None = None,
     ) -> Standing:
         assert (change.part, change.index) == ("whole", index.name)
+        assert rows is None or isinstance(rows, KeptRows)
         change_rules.take_mirrored(index, index.name)
-        change_rules.kept_rows(None, change)
+        made = rows if rows is not None else change_rules.kept_rows(None, change)
         key = (change.index, change.project)
-        weight, content = weighed(change, seen)
+        weight, content = weighed(change, made, seen)
         await self._storing.room(weight)
         (stored,) = await self.inner.standings(change.project, [change.index])
         before = self._pending.get(key)
         now = self._shown(stored, before)
         unseen = await self._is_unseen(change, now)
-        count = count_after(change, now.file_count, await self._known(change, now))
+        count = count_after(change, made, now.file_count, await self._known(change, now))
         stamp = now.stamp if unseen else stamp_after(Serial(await self.inner.head() + 1), now.stamp)
         if now != seen or self._pending.get(key) is not before:
             raise change_rules.failed(ProjectAt(*key, seen.stamp, seen.content))
         page = LearnedPage(
             (change,) if before is None else in_a_row(before.changes, change),
+            rows=rows if before is None or change.kept else before.joined,
             base=stored if before is None else before.base,
             standing=Standing(
                 index=change.index,
@@ -108,8 +119,12 @@ class IndexBehind(PassingIndex):
         failpoint("behind.learned")
         return page.standing
 
-    def listen(self, touched: Callable[[IndexName, ProjectName], object]) -> None:
+    def listen(
+        self, touched: Callable[[IndexName, ProjectName], object], stored: Callable[[Serial], object] | None = None
+    ) -> None:
         self._listeners.append(touched)
+        if stored is not None:
+            self._stored_listeners.append(stored)
 
     async def settle(self) -> None:
         await self._storing.settle()
@@ -323,9 +338,17 @@ class IndexBehind(PassingIndex):
         for page in pages:
             page.state = State.STORING
         try:
-            await self.inner.apply(
+            joined = [page for page in pages if page.joined is not None]
+            if joined:
+                packed = await asyncio.to_thread(lambda: [page.packed() for page in joined])
+                for page, changes in zip(joined, packed, strict=True):
+                    page.stay_packed(changes)
+            commit = await self.inner.apply(
                 [change for page in pages for change in page.changes], who=pages[0].who, require=unchanged(pages)
             )
+            if commit is not None and all(page.state is State.STORING for page in pages):  # none was lost meanwhile
+                for stored in self._stored_listeners:
+                    stored(commit.serial)
             failpoint("behind.committed")
         except BaseException as error:
             self._not_stored(pages)

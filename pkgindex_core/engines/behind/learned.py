@@ -49,6 +49,7 @@ class LearnedPage:
         self,
         changes: tuple[MirrorPage, ...],
         *,
+        rows: KeptRows | None,
         base: Standing,
         standing: Standing,
         index: IndexConfig,
@@ -56,8 +57,12 @@ class LearnedPage:
         lost: Callable[[], None],
         size: int,
     ) -> None:
-        """`base`: the stored standing. `standing`: what is shown instead, and the stored standing after the commit."""
+        """`rows`: the page in one piece whose digest the first change has. `base`: the stored standing. `standing`: what is shown instead,
+        and the stored standing after the commit.
+        """
         self.changes = tuple(replace(each, stamp=standing.stamp, content=standing.content) for each in changes)
+        self.joined = rows
+        """The page in one piece that is not packed yet."""
         self.base = base
         self.standing = standing
         self.index = index
@@ -67,8 +72,8 @@ class LearnedPage:
         self.state = State.WAITING
         self.key = (changes[0].index, changes[0].project)
         self.head = changes[-1].head
-        kept = self._kept
-        self._strays = frozenset(kept.strays if kept is not None else ())
+        rows = self.rows
+        self._strays = frozenset(rows.strays if rows is not None else ())
         self._put = {file.filename: file for file in changes[-1].put}
         self._drop = frozenset(changes[-1].drop)
 
@@ -90,10 +95,10 @@ class LearnedPage:
 
     def file(self, filename: str) -> File | None:
         """A file of the changes; None if they have no such file."""
-        kept = self._kept
-        if filename in self._put or filename in self._drop or kept is None:
+        rows = self.rows
+        if filename in self._put or filename in self._drop or rows is None:
             return self._put.get(filename)
-        return kept.find(filename)
+        return rows.find(filename)
 
     def has_stray(self, filename: str) -> bool:
         """Whether the changes may have a file whose name does not lead to this project."""
@@ -102,7 +107,7 @@ class LearnedPage:
     def page(self, stored: Page | None) -> Page:
         """The page that is shown. `stored`: the stored page, with or without these changes; not needed if `is_whole`."""
         rows: Collection[PageRow] = tuple(map(page_row, self._put.values()))
-        kept = self._kept
+        kept = self.rows
         below = kept if kept is not None else stored.rows if stored is not None else ()
         hidden = self._drop | self._put.keys()
         if not hidden:
@@ -124,15 +129,26 @@ class LearnedPage:
     def digests(self) -> list[Sha256]:
         """The blobs that the files of the changes name."""
         put = [digest for file in self._put.values() for digest in (file.sha256, file.metadata_sha256) if digest]
-        kept = self._kept
+        kept = self.rows
         return put if kept is None else [*put, *kept.blobs()]
 
     @property
-    def _kept(self) -> KeptRows | None:
-        """The page of the changes in one piece, if they have one. It stays packed in memory, since it is many times larger unpacked; the
-        last few that were used stay unpacked (`rows_of`).
+    def rows(self) -> KeptRows | None:
+        """The page of the changes in one piece, if they have one. Once it is packed it stays so, since it is many times larger unpacked;
+        the last few that were used stay unpacked (`rows_of`).
         """
+        if self.joined is not None:
+            return self.joined
         return rows_of(self.changes[0].kept) if self.changes[0].kept else None
+
+    def packed(self) -> tuple[MirrorPage, ...]:
+        """The changes as they are stored, with the page in place of its digest. Takes a while for a long page."""
+        assert self.joined is not None
+        return (replace(self.changes[0], kept=self.joined.kept), *self.changes[1:])
+
+    def stay_packed(self, changes: tuple[MirrorPage, ...]) -> None:
+        """Take what `packed` returned."""
+        self.changes, self.joined = changes, None
 
     def rebased(self, stored: Standing) -> None:
         """Lie over `stored` from now on, after a commit of an earlier version of this page."""
@@ -175,20 +191,21 @@ def in_a_row(first: tuple[MirrorPage, ...], then: MirrorPage) -> tuple[MirrorPag
     return (*first[:-1], replace(then, put=tuple(put.values()), drop=drop))
 
 
-def count_after(change: MirrorPage, before: int, known: Collection[str]) -> int:
-    """The number of files of a page after a change. `known`: the files of the change that the page had before."""
-    if change.kept:
-        return len(rows_of(change.kept))
+def count_after(change: MirrorPage, rows: KeptRows | None, before: int, known: Collection[str]) -> int:
+    """The number of files of a page after a change. `rows`: those of `change.kept`; `known`: the files of the change that the page had before."""
+    if rows is not None:
+        return len(rows)
     return before - len(known) + len({file.filename for file in change.put})
 
 
-def weighed(change: MirrorPage, seen: Standing) -> tuple[int, str]:
-    """The bytes that a change takes, and the content name of the page that it makes: equal in all processes that learn the same of the
-    same page. Raises `Refused` for a change that cannot be stored.
+def weighed(change: MirrorPage, rows: KeptRows | None, seen: Standing) -> tuple[int, str]:
+    """The bytes that a change takes, and the content name of the page that it makes: equal in all processes that learn the same of the same
+    page. `rows`: those of `change.kept`. Raises `Refused` for a change that cannot be stored.
     """
-    weight = len(change_rules.encoded_changes((replace(change, kept=b""),))) + len(change.kept) + OVERHEAD
-    if change.kept:
-        return weight, page_content(change.head, change.kept)
+    weight = len(change_rules.encoded_changes((replace(change, kept=b""),))) + OVERHEAD
+    if rows is not None:
+        weight += rows.size
+        return weight, page_content(change.head, rows)
     shown = replace(
         change, head=replace(change.head, validators={}, fetched=None), stamp=seen.stamp, content=seen.content
     )

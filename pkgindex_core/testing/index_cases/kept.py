@@ -40,7 +40,7 @@ class KeptPageCases(IndexStoreCases):
         assert await self.store.file(MIRROR, DEMO, "demo-3.0.tar.gz") is None
         standing = await self.standing(MIRROR, DEMO)
         assert (standing.holds, standing.file_count, standing.status) == (True, 3, "archived")
-        assert standing.content == page_content(said, kept(*files))
+        assert standing.content == page_content(said, KeptRows(kept(*files)))
         assert list(await self.store.projects(MIRROR)) == [ProjectRow(DEMO, "Demo", serial)]
         assert await self.store.project_count(MIRROR) == 1
         assert await self.files(MIRROR, DEMO, at=seeded) is None
@@ -61,7 +61,7 @@ class KeptPageCases(IndexStoreCases):
             serial = await self.commit(MirrorPage(MIRROR, DEMO, head(), kept=kept(*files)))
             assert await self.files(MIRROR, DEMO) == {file.filename: file for file in files}
             standing = await self.standing(MIRROR, DEMO)
-            assert (standing.stamp, standing.content) == (serial, page_content(head(), kept(*files)))
+            assert (standing.stamp, standing.content) == (serial, page_content(head(), KeptRows(kept(*files))))
             assert await self.store.find_file(MIRROR, "odd.exe", []) is None
         assert await self.store.find_file(MIRROR, STRAY, []) is None
 
@@ -78,7 +78,7 @@ class KeptPageCases(IndexStoreCases):
         del expected["demo-8.tar.gz"]
         assert await self.files(MIRROR, DEMO) == expected
         standing = await self.standing(MIRROR, DEMO)
-        assert (standing.stamp, standing.content) == (serial, page_content(head(), kept(*expected.values())))
+        assert (standing.stamp, standing.content) == (serial, page_content(head(), KeptRows(kept(*expected.values()))))
         assert await self.store.file(MIRROR, DEMO, "demo-599.tar.gz") == files["demo-599.tar.gz"]
         assert await self.store.file(MIRROR, DEMO, "demo-8.tar.gz") is None
         for stray in (STRAY, "odd.exe"):
@@ -122,7 +122,7 @@ class KeptPageCases(IndexStoreCases):
         archived = head("Demo", status="archived")
         serial = await self.commit(MirrorPage(MIRROR, DEMO, archived))
         standing = await self.standing(MIRROR, DEMO)
-        assert (standing.stamp, standing.content) == (serial, page_content(archived, kept(mirrored(ONE))))
+        assert (standing.stamp, standing.content) == (serial, page_content(archived, KeptRows(kept(mirrored(ONE)))))
         assert standing.content != name
         assert isinstance((await self.page(MIRROR, DEMO)).rows, KeptRows)
 

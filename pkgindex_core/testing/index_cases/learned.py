@@ -24,7 +24,7 @@ from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.formats.kept_pages import KeptRows, keep, page_content
 from pkgindex_core.models import ProjectRow, Serial, Standing, decode_file
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols.index_store import IndexStore
+from pkgindex_core.protocols.index_store import IndexStore, Touched
 from pkgindex_core.protocols.learning import LearningIndex
 from pkgindex_core.rules.merging import merge
 from pkgindex_core.testing.index_cases.base import IndexStoreCases
@@ -54,11 +54,11 @@ class LearningCases(IndexStoreCases):
         assert isinstance(self.store, LearningIndex)
         return self.store
 
-    async def learn(self, change: MirrorPage, *, seen: Standing | None = None) -> None:
+    async def learn(self, change: MirrorPage, *, seen: Standing | None = None, rows: KeptRows | None = None) -> None:
         seen = seen or await self.standing(change.index, change.project)
         index = (await self.store.tree()).indexes[change.index]
         await self.learning.learn(
-            change, index=index, seen=seen, who="[mirror]", lost=lambda: self.lost.append(change.project)
+            change, index=index, seen=seen, who="[mirror]", lost=lambda: self.lost.append(change.project), rows=rows
         )
 
     async def log(self) -> Sequence[Commit]:
@@ -171,13 +171,34 @@ class LearningCases(IndexStoreCases):
         kept = keep(DEMO, files).kept
         await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), kept=kept))
         learned = await self.standing(MIRROR, DEMO)
-        assert (learned.content, learned.file_count) == (page_content(head("Demo"), kept), 3)
+        assert (learned.content, learned.file_count) == (page_content(head("Demo"), KeptRows(kept)), 3)
         before = await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()
         page = await self.page(MIRROR, DEMO)
         assert isinstance(page.rows, KeptRows)
         assert page.rows.kept == kept
         await self.learning.settle()
         assert (await self.everything_said(ONE, TWO, "odd.exe"), await self.blobs_in_use()) == before
+        (standing,) = await self.within().standings(DEMO, [MIRROR])
+        assert standing.content == learned.content
+
+    async def test_a_page_that_is_learned_by_its_digest_is_packed_when_it_is_stored(self) -> None:
+        await self.seed()
+        files = [mirrored(ONE, version="1.0"), mirrored("odd.exe"), mirrored(TWO, version="2.0")]
+        rows = keep(DEMO, files)
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), kept=rows.digest), rows=rows)
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), put=(mirrored(TWO, "new"),), drop=(ONE,)))
+        before = await self.everything_said(ONE, TWO, "odd.exe")
+        await self.learning.settle()
+        assert await self.everything_said(ONE, TWO, "odd.exe") == before
+        page = await self.within().page(MIRROR, DEMO)
+        assert page is not None
+        assert isinstance(page.rows, KeptRows)
+        assert page.rows.kept == keep(DEMO, [mirrored("odd.exe"), mirrored(TWO, "new")]).kept
+        again = keep(DEMO, files)
+        await self.learn(MirrorPage(MIRROR, DEMO, head("Demo"), kept=again.digest), rows=again)
+        learned = await self.standing(MIRROR, DEMO)
+        assert (learned.content, learned.file_count) == (page_content(head("Demo"), rows), 3)
+        await self.learning.settle()
         (standing,) = await self.within().standings(DEMO, [MIRROR])
         assert standing.content == learned.content
 
@@ -322,6 +343,23 @@ class LearningCases(IndexStoreCases):
         await self.learning.settle()
         assert set(await self.files(MIRROR, DEMO) or ()) == {f"demo-{number}" for number in range(20)}
         assert self.lost == []
+
+    async def test_commits_after_which_all_is_as_before_are_told(self) -> None:
+        await self.seed()
+        stored: list[Serial] = []
+        self.learning.listen(lambda *_: None, stored.append)
+        await self.learn(MirrorPage(MIRROR, DEMO, head(), put=(mirrored(ONE),)))
+        before = await self.everything_said(ONE)
+        await self.learning.settle()
+        assert stored == [await self.store.head()]
+        assert await self.everything_said(ONE) == before
+        touched = await self.store.touched(Serial(stored[0] - 1))
+        assert touched == Touched(upto=stored[0], projects=frozenset({(MIRROR, DEMO)}))
+        await self.commit(MirrorPage(MIRROR, DEMO, head(), put=(mirrored(TWO),)))
+        await self.learn(MirrorPage(MIRROR, OTHER, head(), put=(mirrored(ONE),)))
+        await self.within().apply([MirrorPage(MIRROR, OTHER, head(), put=(mirrored("theirs"),))], who="another")
+        await self.learning.settle()
+        assert len(stored) == 1
 
     async def test_who_lost_the_race_is_dropped_and_told(self) -> None:
         await self.seed()

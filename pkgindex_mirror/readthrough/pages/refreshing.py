@@ -6,7 +6,6 @@ what it means to a client.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from pkgindex_core.changes import IndexIs, MirrorPage, ProjectAt
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
+from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig, Page, Standing
 from pkgindex_core.names import ProjectName
@@ -28,6 +28,7 @@ from pkgindex_core.protocols.learning import Learning
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.stamping import stamp_after
 from pkgindex_core.tools.committing import until_committed
+from pkgindex_core.tools.workers import in_worker
 from pkgindex_mirror import urls
 from pkgindex_mirror.documents.differences import PART, PageDifference
 from pkgindex_mirror.documents.first_seen import seen_times, with_first_seen
@@ -246,14 +247,15 @@ class Refreshing:
             if page.listing.doubt and stored is not None and stored.rows:
                 return UnreadablePage(f"{page.listing.doubt}; the {len(stored.rows)} known files are kept")
             stamp, content, is_new = standing.stamp, standing.content, False
-            difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows)
+            difference = PageDifference(stored=stored, listing=page.listing, part=PART, rows=page.rows, by_digest=True)
             changes = difference.changes(index.name, project, validators=validators, fetched=fetched)
             compared = size if stored is not None or page.rows is None else 0
             while (change := await self._compute(compared, partial(next, changes, None))) is not None:
                 same = await same_upstream(self._store, index)
                 is_new = True
                 if change.part == "whole" and len(change.put) + len(change.drop) <= LEARNED:
-                    shown = await self._learn(change, same.config, standing)
+                    rows = page.rows if page.rows is not None and change.kept == page.rows.digest else None
+                    shown = await self._learn(change, same.config, standing, rows)
                     stamp, content = shown.stamp, shown.content
                     continue
                 require = (same, ProjectAt(index.name, project, stamp, content))
@@ -287,10 +289,12 @@ class Refreshing:
 
         await until_committed(attempt, _restless(project))
 
-    async def _learn(self, change: MirrorPage, index: IndexConfig, seen: Standing) -> Standing:
+    async def _learn(
+        self, change: MirrorPage, index: IndexConfig, seen: Standing, rows: KeptRows | None = None
+    ) -> Standing:
         """Tell the store a change; return what is shown now. If another process commits first, the change is dropped and the upstream asked again."""
         lost = partial(self._checks.forget, index.name, change.project)
-        return await self._store.learn(change, index=index, seen=seen, who=WHO, lost=lost)
+        return await self._store.learn(change, index=index, seen=seen, who=WHO, lost=lost, rows=rows)
 
     async def _stored(self, index: IndexConfig, project: ProjectName) -> tuple[Standing, Page | None]:
         """The stored page, and its standing, read first: a change between the two reads is noticed when the difference is stored."""
@@ -300,12 +304,12 @@ class Refreshing:
 
     async def _give_back(self, size: int) -> None:
         if size >= LARGE:
-            await asyncio.get_running_loop().run_in_executor(self._workers, give_back)
+            await in_worker(self._workers, give_back)
 
     async def _compute(self, size: int, function: Callable[[], Value], *, large: int = _LARGE_ODD) -> Value:
         if size < large:
             return function()
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function)
+        return await in_worker(self._workers, function)
 
 
 def _restless(project: ProjectName) -> str:

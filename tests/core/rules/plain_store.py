@@ -265,7 +265,7 @@ class PlainStore:
         page.head = change.head if is_last else found.head
         if looks_new:
             page.stamp = max(self.serial, found.stamp + 1)
-            page.content = page_content(page.head, kept.kept) if kept is not None else ""
+            page.content = page_content(page.head, kept) if kept is not None else ""
         page.stamp = change.stamp or page.stamp
         page.content = change.content or page.content
         index.projects[change.project] = page

@@ -345,3 +345,40 @@ async def test_a_commit_about_a_project_voids_its_own_of_fifty(warm: Warm, chang
 @pytest.mark.parametrize("change", [PutIndex(stage(DEV, title="new")), DropIndex(PROD)], ids=["PutIndex", "DropIndex"])
 async def test_a_commit_about_the_indexes_voids_all_fifty(warm: Warm, change: Change) -> None:
     assert await warm.void_after(change) == set(warm.names)
+
+
+async def test_a_commit_that_was_shown_before_ends_nothing() -> None:
+    log = FakeLog()
+    currency = Currency(log)
+    moment = currency.moment()
+    log.commits_made.append(Touched(upto=Serial(1), projects=frozenset({(MIRROR, DEMO)})))
+    currency.shown_before(Serial(1))
+    await currency.catch_up()
+    assert currency.known() == 1
+    assert currency.holds(moment, keys=[(MIRROR, DEMO)], indexes=[MIRROR])
+    log.commits_made.append(Touched(upto=Serial(2), projects=frozenset({(MIRROR, DEMO)})))
+    await currency.catch_up()
+    assert not currency.holds(moment, keys=[(MIRROR, DEMO)])
+
+
+@pytest.mark.parametrize("unknown", [False, True], ids=["known", "unknown"])
+async def test_another_commit_beside_one_that_was_shown_before_ends_what_it_touches(*, unknown: bool) -> None:
+    log = FakeLog()
+    currency = Currency(log)
+    moment = currency.moment()
+    log.commits_made.append(Touched(upto=Serial(1), projects=frozenset({(MIRROR, DEMO)})))
+    log.commits_made.append(None if unknown else Touched(upto=Serial(2), projects=frozenset({(MIRROR, DEMO)})))
+    currency.shown_before(Serial(1))
+    await currency.catch_up()
+    assert not currency.holds(moment, keys=[(MIRROR, DEMO)])
+
+
+async def test_a_commit_that_was_heard_of_is_not_shown_before_any_more() -> None:
+    log = FakeLog()
+    currency = Currency(log)
+    moment = currency.moment()
+    log.commits_made.append(Touched(upto=Serial(1), projects=frozenset({(MIRROR, DEMO)})))
+    await currency.catch_up()
+    currency.shown_before(Serial(1))
+    await currency.catch_up()
+    assert not currency.holds(moment, keys=[(MIRROR, DEMO)])

@@ -1,4 +1,4 @@
-"""When a pass begins: in a pause, at the latest after a while, and at once when there is no room. Time is virtual."""
+"""When a pass begins: in a pause, at the latest after a while, and at once when little room is left. Time is virtual."""
 
 from __future__ import annotations
 
@@ -81,13 +81,31 @@ def test_things_that_never_stop_coming_are_stored_all_the_same() -> None:
     _run(main)
 
 
-@pytest.mark.parametrize("limit", [1, 5])
-def test_who_has_no_room_does_not_wait_for_a_pause(limit: int) -> None:
+@pytest.mark.parametrize(("limit", "first"), [(1, 1), (3, 3), (5, 4)])
+def test_who_has_no_room_does_not_wait_for_a_pause(limit: int, first: int) -> None:
     async def main() -> None:
         medium = _Medium(limit)
         begun = asyncio.get_running_loop().time()
         await medium.add(limit + 1, apart=0)
-        assert medium.passes == [limit]
+        assert medium.passes[0] == first
+        assert sum(medium.passes) + medium.waiting == limit + 1
+        assert asyncio.get_running_loop().time() == begun
+
+    _run(main)
+
+
+def test_a_pass_begins_before_there_is_no_room() -> None:
+    async def main() -> None:
+        medium = _Medium(limit=100)
+        begun = asyncio.get_running_loop().time()
+        await medium.add(75, apart=0)
+        await asyncio.sleep(0)
+        assert medium.passes == []
+        medium.storing.added(1)
+        medium.waiting += 1
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert medium.passes == [76]
         assert asyncio.get_running_loop().time() == begun
 
     _run(main)
