@@ -18,7 +18,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from pkgindex_core.changes import Change, PutFile, PutIndex, PutUser
+from pkgindex_core.changes import Change, Commit, PutFile, PutIndex, PutUser
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
@@ -116,7 +116,9 @@ async def examine_files(data: Path, *, files: int) -> None:
     store = await SqliteIndex.open(data / "index.sqlite", SystemClock())
     try:
         assert await store.check() == []
-        commits = await store.commits(Serial(0), limit=1_000_000)
+        commits: list[Commit] = []
+        while batch := await store.commits(Serial(len(commits))):
+            commits += batch
         assert [commit.serial for commit in commits] == list(range(1, len(commits) + 1))
         published = [commit for commit in commits if isinstance(commit.changes[0], PutFile)]
         assert len(published) == files

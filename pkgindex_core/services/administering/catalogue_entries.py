@@ -17,7 +17,6 @@ from pkgindex_core.errors import PkgIndexError
 from pkgindex_core.formats.core_metadata import read_metadata
 from pkgindex_core.formats.kept_pages import KeptRows
 from pkgindex_core.formats.versions import canonical_version, version_key
-from pkgindex_core.memory import give_back
 from pkgindex_core.models import File, IndexConfig, Page, decode_file
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import BlobStore, Projects, ReleaseRecords
@@ -72,10 +71,6 @@ class CatalogueEntries:
         if release is not None:
             entry = of_release(entry, release.metadata)
         return replace(entry, imports=await self._imports(wheels)) if entry.described else entry
-
-    async def give_back(self) -> None:
-        """Return to the system what the pages took that were read."""
-        await in_worker(self._workers, give_back)
 
     async def _of_sidecars(self, entry: SearchEntry, wheels: Sequence[File]) -> SearchEntry:
         """The entry with the first sidecar that is stored."""

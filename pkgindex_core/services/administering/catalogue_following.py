@@ -26,8 +26,8 @@ _COLLECT_SECONDS: Final = 0.5
 _REST: Final = 19
 """How many times as long as an update took commits are collected for the next one. An update reads all files of each touched project, so
 while files are uploaded into a large project one after another, at most a twentieth of the time goes into its entry."""
-_MANY: Final = 20
-"""Updates in a row, as a first list of an upstream has them, after which memory is given back."""
+_LONG_SECONDS: Final = 0.1
+"""Seconds of updates in a row after which memory is given back: a list of names or dozens of pages were read."""
 _PAUSE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
@@ -44,9 +44,8 @@ class CatalogueFollower:
         await asyncio.to_thread(import_module, _WORK)  # takes tens of milliseconds, in which requests would wait
         cataloguing = self._cataloguing()
         cataloguing.is_followed = True
-        steps = 0
+        worked = 0.0
         while True:
-            steps += 1
             try:
                 if not await cataloguing.may_step():
                     await asyncio.sleep(_TURN_SECONDS)
@@ -54,13 +53,14 @@ class CatalogueFollower:
                 head, begun = await self._store.head(), time.monotonic()
                 is_made = await cataloguing.step()
                 took, progress = time.monotonic() - begun, await cataloguing.progress()
+                worked += took
                 if not is_made:
                     await self._store.wait(progress.serial, timeout=_WAIT_SECONDS)
                     await asyncio.sleep(_COLLECT_SECONDS)
                 elif progress.walking is None and progress.serial >= head:
-                    if steps >= _MANY:
+                    if worked >= _LONG_SECONDS:
                         await asyncio.to_thread(give_back)
-                    steps = 0
+                    worked = 0.0
                     await asyncio.sleep(max(_COLLECT_SECONDS, _REST * took))
             except PkgIndexError as error:
                 _log.warning("searches cannot be brought up to date now: %s", error)

@@ -45,8 +45,6 @@ _COMMITS: Final = 20
 """Commits of one step that reads the log, since some are large."""
 _TOUCHED: Final = 1_000
 """Most touched projects of one step that does not read the log."""
-_MANY: Final = 50
-"""Projects after whose pages freed memory is given back to the system: unpacked they take some megabytes."""
 _LATER_SECONDS: Final = (5.0, 60.0)
 _MOST_LATER: Final = 10_000
 
@@ -165,8 +163,6 @@ class Cataloguing:
             found[index, project] = entry = await self._entries.read(config, project) if config is not None else None
             self._expect(config, entry)
             await asyncio.sleep(0)  # small pages are read in this thread, and requests must not wait for all of them
-        if len(found) >= _MANY:
-            await self._entries.give_back()
         return found
 
     def _expect(self, config: IndexConfig | None, entry: SearchEntry | None) -> None:

@@ -22,16 +22,7 @@ from pkgindex_core.failpoints import failpoint
 from pkgindex_core.formats.filenames import UploadName, parse_upload_filename
 from pkgindex_core.formats.upload_rules import RULES, UploadRules
 from pkgindex_core.models import Event, IndexConfig, Serial, Tree
-from pkgindex_core.protocols import (
-    BlobStore,
-    Principal,
-    Projects,
-    ReleaseRecords,
-    Spool,
-    Taken,
-    Trees,
-    UploadForm,
-)
+from pkgindex_core.protocols import BlobStore, Principal, Projects, ReleaseRecords, Spool, Taken, Trees, UploadForm
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED
 from pkgindex_core.rules.access import publishing_index
 from pkgindex_core.rules.permissions import Action
