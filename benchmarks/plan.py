@@ -30,8 +30,8 @@ class Plan(Struct, kw_only=True):
     seconds: float
     peers: bool
     """Whether anybody but us takes part."""
-    uploads: int = 20
-    """Uploads a round."""
+    uploads: int = 500
+    """The most uploads of a client in a round."""
     projects: int = 300
     """Projects of an index that is listed."""
     versions_of_one: int = 200

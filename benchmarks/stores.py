@@ -104,7 +104,7 @@ def _uploads(plan: Plan, servers: Sequence[_Served]) -> list[Series]:
     with machine.as_driver():
         for number in range(-1, plan.rounds):
             for server in servers:
-                sample = upload_sample(next(server.uploads()), _UPLOADS, number, plan.uploads)
+                sample = upload_sample(next(server.uploads()), _UPLOADS, number, plan)
                 if number >= 0:
                     series[server.label].samples.append(sample)
                     rate = sample.found.requests / sample.found.seconds

@@ -2,7 +2,7 @@
 
 Workload: each client has one connection and sends one wheel of about 10 kB after another, each a new version, in the form that twine and uv send,
 with HTTP Basic credentials on every request as they do (devpi-server also with the token that its own client would send). The next one leaves
-when the last was acknowledged.
+when the last was acknowledged. In cells of 160 uploads a quick server showed half of its rate, so a cell lasts as long as those of other questions.
 Unit: uploads a second, server CPU time an upload. Ours are on disk when they are acknowledged (each file and the commit
 synchronised); as far as their sources say, those of devpi-server, pypiserver and pypiron are in the page cache: the rows say so.
 Into a project (pypiserver: a directory) of many files: the same, when it has 10,000 files already.
@@ -35,6 +35,9 @@ COLUMNS = tuple(
 )
 
 
+_LEAST = 20
+
+
 def run(plan: Plan) -> Report:
     """Measure."""
     where = machine.describe()
@@ -50,13 +53,16 @@ def run(plan: Plan) -> Report:
             start = max(0, number) % len(targets)
             for column in COLUMNS:
                 for target in targets[start:] + targets[:start]:
-                    sample = upload_sample(target, column, number, plan.uploads)
+                    sample = upload_sample(target, column, number, plan)
                     if number >= 0:
                         series[target.label, column.key].samples.append(sample)
                         rate = sample.found.requests / sample.found.seconds
                         print(f"round {number + 1}: {column.title}: {target.label}: {rate:,.1f}/s", file=sys.stderr)
         return plan.made_of(
-            "uploads", where, list(series.values()), driver=f"{plan.uploads} uploads a client and round"
+            "uploads",
+            where,
+            list(series.values()),
+            driver=f"{plan.seconds:g} s and at least {_LEAST} uploads a client and round",
         )
 
 
@@ -77,11 +83,13 @@ def _row(target: UploadTarget) -> str:
     return target.label if target.durable else f"{target.label} (not synchronised)"
 
 
-def upload_sample(target: UploadTarget, column: Column, number: int, count: int) -> Sample:
-    """Have each client of a column send so many wheels, of versions that only this round has."""
-    clients = column.connections
+def upload_sample(target: UploadTarget, column: Column, number: int, plan: Plan) -> Sample:
+    """Have each client of a column send wheels of versions that only this round has, for the plan's time and at least 20."""
+    clients, count = column.connections, plan.uploads
     first = ((number + 2) * 10 + clients) * 10_000
     lanes = [[_request(target, first + lane * count + each) for each in range(count)] for lane in range(clients)]
+
+    start = 0.0
 
     def send(requests: Sequence[bytes]) -> list[float]:
         taken = []
@@ -91,13 +99,16 @@ def upload_sample(target: UploadTarget, column: Column, number: int, count: int)
                 if answer.status != 200:
                     raise Failed(f"{target.label}: {answer.status} {answer.body[:400]!r}")
                 taken.append(answer.seconds)
+                if len(taken) >= _LEAST and time.perf_counter() - start > plan.seconds:
+                    break
         return taken
 
     def work() -> Found:
+        nonlocal start
         start = time.perf_counter()
         with ThreadPoolExecutor(clients) as threads:
             taken = [seconds for lane in threads.map(send, lanes) for seconds in lane]
-        return found_of(taken, time.perf_counter() - start, sum(len(each) for lane in lanes for each in lane))
+        return found_of(taken, time.perf_counter() - start, len(taken) * len(lanes[0][0]))
 
     found, cpu_ms = spent(target.pid, work, answers=lambda found: found.requests)
     return Sample(
