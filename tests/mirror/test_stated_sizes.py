@@ -18,6 +18,8 @@ from pkgindex_mirror.documents import plain_pages
 from pkgindex_mirror.readthrough.files.stated_sizes import lacks_sizes, with_stated_size
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Raw
+from pkgindex_mirror.upstreams.sites import Site
+from pkgindex_mirror.upstreams.upstream import UpstreamClient
 from pkgindex_mirror.upstreams.upstream_answers import Document
 
 from .conftest import DEMO, INDEX, SIZES, MakeMirror, Mirror
@@ -50,9 +52,17 @@ async def test_a_later_page_shows_what_heads_state(
     upstream.speaks = poor
     sdist = build_sdist("demo", "3.0")
     upstream.add("demo", *WHEELS, sdist, size=None)
+    told, size = asyncio.Event(), UpstreamClient.size
+
+    async def held(client: UpstreamClient, site: Site, url: str) -> Any:
+        await told.wait()
+        return await size(client, site, url)
+
+    monkeypatch.setattr(UpstreamClient, "size", held)
     mirror = await make_mirror(upstream.url, config=OFTEN)
     await mirror.refresh()
     assert set((await shown(mirror)).values()) == {None}
+    told.set()
     await mirror.sized()
     assert await shown(mirror) == {file.filename: file.size for file in (*WHEELS, sdist)}
     assert upstream.count("file") == 0

@@ -294,7 +294,10 @@ async def test_a_log_of_schema_4_is_replayed_and_what_came_after_works_in_it(tmp
             assert (past.stamp, past.content, set(past.rows)) == (before.stamp, before.content, set(before.rows))
             assert [row.filename for row in now.rows] == ["six-2.0.tar.gz"]
             for index, project in ((MIRROR, LONG), (MIRROR, OTHER), (SECOND, SIX), (THIRD, SIX)):
-                assert await each.standings(project, [index]) == await store.standings(project, [index])
+                (theirs,), (ours,) = await each.standings(project, [index]), await store.standings(project, [index])
+                # The names of contents in that file are of an older rule, and its log has none. A replay gives those of today.
+                assert replace(theirs, content=ours.content) == ours
+                assert (theirs.content == "") == (ours.content == "")
     finally:
         for each in (store, *others):
             await each.close()
