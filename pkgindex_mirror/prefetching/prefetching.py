@@ -14,6 +14,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -82,10 +83,10 @@ class Prefetching:
         self._pin = pin
         self._progress = progress
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._begun: set[tuple[ProjectName, str, frozenset[str]]] = set()
+        self._begun: set[Wanted] = set()
         self._projects: set[ProjectName] = set()
-        self._fetching: dict[str, asyncio.Task[bytes]] = {}
-        self._keys: set[Sha256] = set()
+        self._fetching: dict[str, asyncio.Task[tuple[Sha256, bytes]]] = {}
+        self._kept: dict[Sha256, tuple[Wanted, str]] = {}
         self._finished = 0
         self._done = Prefetched(failures=[])
 
@@ -95,24 +96,38 @@ class Prefetching:
             for each in wanted:
                 self._begin(each, (), group)
         await self._engine.settle()
-        await self._set_pins()
+        await self._unpin()
+        await self._look_again()
         self._done.projects = len(self._projects)
         self._done.files = len(self._fetching)
         return self._done
 
-    async def _set_pins(self) -> None:
-        for source in self._engine.sources.by_type.values():
-            if isinstance(source, ReadThrough) and self._pin:
-                await source.cache.pin(self._keys)
-            elif isinstance(source, ReadThrough) and self._pin is False:
-                for key in self._keys:
-                    await source.cache.unpin(key)
+    async def _pin_now(self, sha256: str | None) -> None:
+        """Pin a file before the files after it need its room."""
+        for source in self._sources() if self._pin and sha256 else ():
+            await source.cache.pin([Sha256(sha256)])
+
+    async def _unpin(self) -> None:
+        for source in self._sources() if self._pin is False else ():
+            for key in self._kept:
+                await source.cache.unpin(key)
+
+    def _sources(self) -> list[ReadThrough]:
+        return [each for each in self._engine.sources.by_type.values() if isinstance(each, ReadThrough)]
+
+    async def _look_again(self) -> None:
+        """Name the files that a bound of the cache has removed since."""
+        for key, (wanted, filename) in self._kept.items():
+            if await self._engine.blobs.stat(key) is None:
+                hint = "cache_size is too small for all files; --pin keeps them beyond it"
+                self._fail(wanted, Refused(f"{filename} was fetched and removed again, to make room: {hint}"))
 
     def _begin(self, wanted: Wanted, extras: Iterable[str], group: asyncio.TaskGroup) -> None:
         """Start the work for one project, once. `extras`: those of the package that requires it."""
         if not any(target.wants(wanted, extras) for target in self._targets):
             return
-        key = (wanted.project, f"{wanted.specifier}{sorted(wanted.filenames)}", wanted.extras)
+        # Two files may want one version: with other hashes, or with its dependencies and without.
+        key = replace(wanted, marker=None, choices=frozenset(), where="")
         if key not in self._begun:
             self._begun.add(key)
             group.create_task(self._project(wanted, group))
@@ -164,10 +179,14 @@ class Prefetching:
         task = self._fetching.get(file.filename)
         if task is None:
             task = self._fetching[file.filename] = asyncio.create_task(self._fetch(wanted, file))
-        return await task
+        sha256, metadata = await task
+        if wanted.sha256s and sha256 not in wanted.sha256s:
+            raise Refused(f"{file.filename} has another sha256 than {wanted.where} names")
+        return metadata
 
-    async def _fetch(self, wanted: Wanted, file: ChoosableFile) -> bytes:
+    async def _fetch(self, wanted: Wanted, file: ChoosableFile) -> tuple[Sha256, bytes]:
         index, pinned, filename = _place(file.url)
+        await self._pin_now(file.hashes.get("sha256"))
         opened = await self._engine.files.open(index, pinned, filename, sidecar=False, principal=Principal())
         if isinstance(opened, ElsewhereFile):
             raise Refused(f"{filename} is served from another place: unset mirror_use_external_urls of {index}")
@@ -180,10 +199,10 @@ class Prefetching:
         self._done.bytes += blob.size
         self._finished += 1
         self._progress(filename, self._finished, len(self._fetching))
-        if wanted.sha256s and blob.sha256 not in wanted.sha256s:
-            raise Refused(f"{filename} has another sha256 than {wanted.where} names")
-        self._keys.add(blob.sha256)
-        return await self._metadata(index, pinned, filename) if filename.lower().endswith(".whl") else b""
+        await self._pin_now(blob.sha256)
+        self._kept[blob.sha256] = (wanted, filename)
+        metadata = await self._metadata(index, pinned, filename) if filename.lower().endswith(".whl") else b""
+        return blob.sha256, metadata
 
     async def _metadata(self, index: IndexName, pinned: str, filename: str) -> bytes:
         opened = await self._engine.files.open(index, pinned, filename, sidecar=True, principal=Principal())

@@ -139,3 +139,36 @@ async def test_pinned_files_stay_in_a_small_cache(data: Path, upstream: Scripted
     for name in ("three", "two"):
         await wanted(name)
     assert "1 fetched" in await wanted("one")
+
+
+async def test_a_bound_that_is_too_small_is_no_success_unless_the_files_are_pinned(
+    data: Path, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    bound = {"PKGINDEX_PLUGINS__MIRROR__CACHE_SIZE": "1500kB", "PKGINDEX_UPSTREAM": upstream.url}
+    for name in ("one", "two", "three"):
+        upstream.add(name, build_wheel(name, "1.0", files={f"{name}.bin": os.urandom(700_000)}))
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("one\ntwo\nthree\n")
+    command = (executable("pkgindex-mirror"), "prefetch", "--data", data, wanted)
+    done = await run(*command, env=bound)
+    assert done.status == 1, done.output
+    assert "was fetched and removed again, to make room: cache_size is too small" in done.output
+    pinned = await run(*command, "--pin", env=bound)
+    assert pinned.status == 0, pinned.output
+    again = await run(*command, env=bound)
+    assert "0 fetched, 3 stored before" in again.output
+
+
+async def test_a_project_that_two_files_want_is_fetched_as_both_want_it(
+    data: Path, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """A lock names its dependencies itself; requirements do not. Hashes of each count."""
+    demo, source = build_wheel("demo", "1.0", requires_dist=("six",)), build_sdist("demo", "1.0")
+    upstream.add("demo", demo, source)
+    lock, wanted, hashed = tmp_path / "Pipfile.lock", tmp_path / "requirements.txt", tmp_path / "hashed.txt"
+    lock.write_text('{"default": {"demo": {"version": "==1.0"}}}')
+    wanted.write_text("demo==1.0\n")
+    hashed.write_text(f"demo==1.0 --hash=sha256:{source.sha256}\n")
+    done = await prefetch(data, upstream, lock, wanted, hashed)
+    assert done.status == 0, done.output
+    assert "2 projects, 3 files" in done.output
