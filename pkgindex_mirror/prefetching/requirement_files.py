@@ -18,6 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import normalized_or_none
+from pkgindex_core.urls import masked
 from pkgindex_mirror.prefetching.wanted import Wanted, wanted_by
 
 _SHA256: Final = re.compile(r"\s--hash[=\s]\s*sha256:(\w+)")
@@ -122,7 +123,9 @@ class _RequirementReader:
             return
         kind, named = (naming[1] or naming[2])[0], naming[3]
         if kind == "e":
-            self.left_out.append(f"{line.where}: {named} is no project of an index")
+            self._leave_out(line, named)
+        elif "://" in named:
+            self.problems.append(f"{line.where}: {masked(named)} is not fetched: download it, and name the file here")
         else:
             self.read(path.parent / named, constraining=constraining or kind == "c")
 
@@ -133,17 +136,20 @@ class _RequirementReader:
             requirement = Requirement(text)
         except InvalidRequirement:
             if re.match(r"[./~]|[A-Za-z][A-Za-z0-9+.-]*://|.*[/\\]", text):
-                self.left_out.append(f"{line.where}: {text} is no project of an index")
+                self._leave_out(line, text)
             else:
-                self.problems.append(f"{line.where}: {text!r} is no requirement")
+                self.problems.append(f"{line.where}: {masked(text)!r} is no requirement")
             return
         project = normalized_or_none(requirement.name)
         if project is None or requirement.url:
-            self.left_out.append(f"{line.where}: {text} is no project of an index")
+            self._leave_out(line, text)
             return
         wanted = wanted_by(requirement, project, where=line.where)
         hashes = frozenset(_sha256s(options[0] if options else ""))
         (self.constraints if constraining else self.wanted).append(replace(wanted, sha256s=hashes))
+
+    def _leave_out(self, line: _Line, text: str) -> None:
+        self.left_out.append(f"{line.where}: {masked(text)} is no project of an index")
 
 
 def _sha256s(options: str) -> Iterator[str]:

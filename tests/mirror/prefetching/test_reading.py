@@ -114,6 +114,21 @@ def test_every_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_urls_are_shown_without_credentials_and_lists_behind_them_are_not_fetched(tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    url = "https://user:secret@example.org"
+    path.write_text(f"a @ {url}/a.whl\n-e git+{url}/b.git\n{url}/c.whl\n")
+    assert len(read_wanted(path).left_out) == 3
+    assert "secret" not in " ".join(read_wanted(path).left_out)
+    path.write_text(f"-r {url}/more.txt\n--constraint={url}/limits.txt\n")
+    with pytest.raises(Refused) as caught:
+        read_wanted(path)
+    assert caught.value.problems == (
+        f"{path}, line 1: https://***@example.org/more.txt is not fetched: download it, and name the file here",
+        f"{path}, line 2: https://***@example.org/limits.txt is not fetched: download it, and name the file here",
+    )
+
+
 def test_pylock(tmp_path: Path) -> None:
     path = tmp_path / "pylock.toml"
     path.write_text(
