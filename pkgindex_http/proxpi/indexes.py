@@ -15,6 +15,7 @@ from pkgindex_core.errors import Refused
 from pkgindex_core.models import ANONYMOUS
 from pkgindex_core.names import parse_index_name
 from pkgindex_core.rules.permissions import ROOT
+from pkgindex_core.tools.served_cache import ServedCache, note_cache
 from pkgindex_core.urls import without_credentials
 from pkgindex_http.ensuring import ensure_index
 from pkgindex_http.proxpi.settings import ProxySettings
@@ -52,6 +53,8 @@ async def prepare(engine: Engine, settings: ServerSettings, table: ProxySettings
     for name, config in (await engine.store.tree()).indexes.items():
         if config.mirrored and name not in wanted and config.acl_read != tuple(_CLOSED):
             await ensure_index(engine, name, config.type, {"acl_read": _CLOSED})
+    mirror = {name: value for name, value in settings.plugins.get("mirror", {}).items() if name != "offline"}
+    await note_cache(engine.store, ServedCache(index=served, admission=settings.admission, mirror=mirror))
 
 
 def _with_credentials(url: str) -> str:

@@ -19,7 +19,7 @@ from pkgindex_mirror.commands.common import library_settings
 @taking_settings(library_settings)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option(
-    "--index", metavar="USER/INDEX", default="", help="The index to fetch through.  [default: the default index]"
+    "--index", metavar="USER/INDEX", default="", help="The index to fetch through.  [default: the one of the cache, or the default index]"
 )
 @click.option(
     "--python-version",
@@ -59,12 +59,15 @@ async def prefetch(
     """Fetch what FILE wants: requirements.txt, pylock.toml, uv.lock, poetry.lock or Pipfile.lock.
 
     Pages, metadata and files are stored, for a plane or for `--offline`. Run it again to go on after an interruption.
+    With the directory of `pkgindex-mirror proxy` as `--data`, the upstreams and settings of its last start are used.
     """
     import msgspec
+    from msgspec.structs import replace
     from packaging.version import InvalidVersion
 
     from pkgindex_core.commands.progress import progress_bar
     from pkgindex_core.names import parse_index_name
+    from pkgindex_core.tools.served_cache import noted_cache
     from pkgindex_mirror.prefetching.choosing import targets
     from pkgindex_mirror.prefetching.lock_files import read_wanted
     from pkgindex_mirror.prefetching.prefetching import Prefetching
@@ -76,6 +79,12 @@ async def prefetch(
         raise Refused(f"--python-version: {error}", hint="write it as 3.12") from error
     for line in (line for each in read for line in each.left_out):
         talk(f"{line} (left out)")
+    async with opened(settings, create=True) as engine:
+        cache = await noted_cache(engine.store)
+    if cache is not None:
+        index = index or cache.index
+        mirror = {**cache.mirror, **settings.plugins.get("mirror", {})}
+        settings = replace(settings, admission=cache.admission, plugins={**settings.plugins, "mirror": mirror})
     async with opened(settings, mirrors=True, create=True) as engine:
         with progress_bar("Fetching") as progress:
             done = await Prefetching(

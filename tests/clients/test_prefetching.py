@@ -172,3 +172,29 @@ async def test_a_project_that_two_files_want_is_fetched_as_both_want_it(
     done = await prefetch(data, upstream, lock, wanted, hashed)
     assert done.status == 0, done.output
     assert "2 projects, 3 files" in done.output
+
+
+async def test_into_a_cache_files_come_as_the_cache_gives_them(
+    data: Path, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """From the first upstream that has a project, and the others do not even get its name."""
+    upstream.add("billing", build_wheel("billing", "99.0"))
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("billing\nsix\n")
+    async with ScriptedUpstream() as own:
+        own.add("billing", build_wheel("billing", "1.4"))
+        words = ("--cache", data, "--port", "0", "--upstream", own.url, "--upstream", upstream.url)
+        server = await asyncio.create_subprocess_exec(
+            executable("pkgindex-mirror"), "proxy", *words,
+            env=clean_environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        assert server.stdout is not None
+        while b" at http://" not in (line := await server.stdout.readline()):
+            assert line, "it did not start"
+        server.terminate()
+        await server.communicate()
+        done = await prefetch(data, upstream, wanted)
+        assert done.status == 0, done.output
+        assert own.count("/files/billing-1.4-py3-none-any.whl") == 1
+    assert upstream.count("/simple/billing/") == 0
+    assert upstream.count("/files/billing-99.0-py3-none-any.whl") == 0
