@@ -117,13 +117,13 @@ class Checks:
         )
         return self.put(index.name, project, check)
 
-    def absent(self, index: IndexConfig, project: str) -> Check:
-        """Record that the upstream has no such project or list."""
+    def absent(self, index: IndexConfig, project: str, *, checked: Timestamp | None = None) -> Check:
+        """Record that the upstream has no such project or list. `checked`: when it said so, if that was before."""
         check = Check(
             url=mirror_options(index).url,
             outcome="absent",
             since=self._clock.monotonic(),
-            checked=self._clock.now(),
+            checked=self._clock.now() if checked is None else checked,
             reason=GONE,
         )
         return self.put(index.name, project, check)

@@ -245,6 +245,7 @@ class ReadThrough:
             flat=lambda: self._flat,
             sizes=lambda: self._sizes,
             counts=self._counts,
+            offline=self._settings.offline,
         )
 
     @cached_property

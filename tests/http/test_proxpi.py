@@ -18,6 +18,7 @@ from pkgindex_core.plugins import load_plugins
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, TEXT_HTML
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
+from pkgindex_core.tools.served_cache import noted_cache
 from pkgindex_http import plugin
 from pkgindex_http.opening import opened_engine
 from pkgindex_http.proxpi import indexes
@@ -392,6 +393,15 @@ class TestTwoUpstreams:
 
 
 class TestAnotherStart:
+    async def test_the_settings_of_the_cache_are_known_to_other_commands(
+        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream
+    ) -> None:
+        for merge, admission in (("first", "first_mirror"), ("union", "available_mirrors")):
+            async with open_cache(first.url, second.url, merge=merge, cache_size="3GB", offline=True) as cache:
+                noted = await noted_cache(cache.engine.store)
+                assert noted is not None
+                assert (noted.index, noted.admission, noted.mirror) == ("root/proxy", admission, {"cache_size": "3GB"})
+
     async def test_offline_what_is_cached_is_listed_and_nothing_else(
         self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream
     ) -> None:
@@ -404,6 +414,31 @@ class TestAnotherStart:
             assert (status, set(files)) == (200, {NEWER.filename})
             assert await cache.file(files[NEWER.filename]) == (200, NEWER.data)
             assert (await cache.page("other"))[0] == 502, "it may exist"
+        assert len(first.asked) + len(second.asked) == before
+
+    async def test_offline_the_first_is_still_known_to_lack_what_the_second_gave(
+        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream
+    ) -> None:
+        """What the first said is cached too. Of other names it is not known whether the first has them."""
+        late = build_wheel("late", "1.0")
+        second.add("late", late)
+        async with open_cache(first.url, second.url) as cache:
+            for project in ("other", "demo"):
+                for url in (await cache.page(project))[1].values():
+                    assert (await cache.file(url))[0] == 200
+            assert (await cache.page("nothing"))[0] == 404
+            await cache.engine.settle()
+        before = len(first.asked) + len(second.asked)
+        async with open_cache(first.url, second.url, offline=True) as cache:
+            status, files, _ = await cache.page("other")
+            assert (status, set(files)) == (200, {"other-1.0-py3-none-any.whl"})
+            assert set((await cache.page("demo"))[1]) == {DEMO.filename}
+            assert [(await cache.page(name))[0] for name in ("late", "nothing")] == [502, 502]
+            notes = [note.key async for batch in cache.engine.store.notes("mirror.check") for note in batch]
+            assert not [key for key in notes if "nothing" in key]
+        # Another upstream may have it.
+        async with open_cache(f"{first.root}else/", second.url, offline=True) as cache:
+            assert (await cache.page("other"))[0] == 502
         assert len(first.asked) + len(second.asked) == before
 
     async def test_upstreams_are_added_moved_and_taken_away(

@@ -37,7 +37,7 @@ from pkgindex_mirror.documents.plain_pages import ReadPage, read_leniently, read
 from pkgindex_mirror.readthrough.checks import Check, Checks, about
 from pkgindex_mirror.readthrough.counts import IndexesCounts
 from pkgindex_mirror.readthrough.files.stated_sizes import UNLISTED, StatedSizes, lacks_sizes
-from pkgindex_mirror.readthrough.noted_checks import Noted, NotedChecks
+from pkgindex_mirror.readthrough.noted_checks import ABSENT, Noted, NotedChecks
 from pkgindex_mirror.upstreams.sites import Site
 from pkgindex_mirror.upstreams.upstream import UpstreamClient
 from pkgindex_mirror.upstreams.upstream_answers import AbsentAnswer, Document, Failed, Unchanged
@@ -84,6 +84,7 @@ class Refreshing:
         flat: Callable[[], FlatPages],
         sizes: Callable[[], StatedSizes],
         counts: IndexesCounts,
+        offline: bool,
     ) -> None:
         self._client = client
         self._store = store
@@ -94,6 +95,7 @@ class Refreshing:
         self._flat = flat
         self._sizes = sizes
         self._counts = counts
+        self._offline = offline
 
     async def page(
         self, index: IndexConfig, site: Site, project: ProjectName, *, standing: Standing, again: bool = False
@@ -164,6 +166,10 @@ class Refreshing:
         again: bool,
     ) -> Check:
         url = site.project_url(project)
+        if self._offline and not holds:
+            noted = await self._noted.read(index.name, project, about=ABSENT)
+            if noted is not None and noted.validators.get("url") == url:
+                return self._checks.absent(index, project, checked=noted.checked)
         if seen_times(index) != validators.get("times", ""):
             validators = {}  # the option or the policies were changed: the page is read again
         if site.is_flat:
@@ -188,6 +194,8 @@ class Refreshing:
             case AbsentAnswer():
                 if holds:
                     _log.warning("%s is gone upstream; the stored page is kept", urls.shown(url))
+                else:
+                    self._noted.write(index.name, project, Noted(self._clock.now(), ABSENT, {"url": url}))
                 return self._checks.absent(index, project)
             case Unchanged():
                 return self._still_current(index, project, {**validators, **answer.news}, what)
