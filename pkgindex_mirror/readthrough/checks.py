@@ -53,6 +53,8 @@ class Check(Struct, frozen=True, kw_only=True):
     """The stored page or list to which the validators belong, named by the function `about`."""
     backwards: int = 0
     """How often in a row the upstream's serial was below the stored one."""
+    backwards_since: float = 0.0
+    """Monotonic time of the first of these answers."""
     is_asked_ahead: bool = False
     """Whether the upstream was asked ahead of the expiry of this outcome. It is asked ahead once."""
 
@@ -137,6 +139,7 @@ class Checks:
         lasting: bool = False,
         asked: bool = True,
         backwards: int = 0,
+        backwards_since: float = 0.0,
     ) -> Check:
         """Record that the upstream could not be asked, or that its answer was unusable. Validators are kept.
 
@@ -155,6 +158,7 @@ class Checks:
             validators=known.validators if known else {},
             about=known.about if known else "",
             backwards=backwards,
+            backwards_since=backwards_since,
         )
         return self.put(index.name, project, check)
 

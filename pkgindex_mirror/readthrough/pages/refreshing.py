@@ -53,6 +53,10 @@ _LARGE_ODD = 16 * 1024
 LEARNED = 5_000
 """Most files of a difference that is learned (shown at once, stored a moment later). A larger one is stored first, in parts."""
 _BACKWARDS_LIMIT = 3
+_REBUILT = 3600.0
+"""Seconds for which an upstream's serial must have been lower in every answer, until it counts as rebuilt. A stale cache in front of it is asked
+again by the next client, so a number of answers alone says nothing.
+"""
 
 Value = TypeVar("Value")
 _log = logging.getLogger(__name__)
@@ -179,15 +183,16 @@ class Refreshing:
         backwards = 0
         trusting = mirror_options(index).ignore_serial_header
         if isinstance(answer, Document) and not trusting and _went_backwards(validators, answer):
-            # A cache may be behind: ask past it, once. After some answers of this kind the upstream was rebuilt, and its page is taken.
+            # A cache may be behind: ask past it, once. After an hour of such answers the upstream was rebuilt, and its page is taken.
             answer = await self._client.document(site, url, past_caches=True)
             if isinstance(answer, Document) and _went_backwards(validators, answer):
                 backwards = (known.backwards if known else 0) + 1
+                since = known.backwards_since if known and known.backwards else self._clock.monotonic()
                 serials = f"{validators.get('serial')} to {answer.validators.get('serial')}"
                 _log.error("%s: the serial went back from %s (time %d)", urls.shown(url), serials, backwards)
-                if backwards < _BACKWARDS_LIMIT:
+                if backwards < _BACKWARDS_LIMIT or self._clock.monotonic() - since < _REBUILT:
                     reason = f"the upstream's serial went back from {serials}"
-                    return self._checks.failed(index, project, reason, backwards=backwards)
+                    return self._checks.failed(index, project, reason, backwards=backwards, backwards_since=since)
         match answer:
             case Failed():
                 return self._checks.failed(index, project, answer.reason, lasting=not answer.again, asked=answer.asked)
