@@ -126,6 +126,19 @@ async def test_a_range_of_a_cold_file(mirrored: Start, told: str, wanted: str, s
         assert [each.headers.get("Range") for each in world.upstream.asked if each.place == "file"] == [None]
 
 
+@pytest.mark.parametrize(("tag", "status"), [("its own", 206), ('"other"', 200), ("Sat, 01 Jan 2022 00:00:00 GMT", 200)])
+async def test_a_download_of_a_file_that_was_removed_is_resumed(mirrored: Start, tag: str, status: int) -> None:
+    large = build_wheel("demo", "3.0", files={"demo.bin": random.Random(1).randbytes(800_000)}, stored=True)
+    async with mirrored() as world:
+        world.upstream.add("demo", large)
+        listed = json.loads((await world.get("/root/pypi/+simple/demo/"))[1])["files"]
+        url = next(each["url"] for each in listed if each["filename"] == large.filename)
+        path = urljoin("/root/pypi/+simple/demo/", url.partition("#")[0])
+        given = f'"{large.sha256}"' if tag == "its own" else tag
+        answer, body = await world.get(path, Range="bytes=1000-", **{"If-Range": given})
+        assert (answer.status, body) == (status, large.data[1000:] if status == 206 else large.data)
+
+
 async def test_a_file_that_is_not_kept_is_fetched_from_the_upstream_by_the_client(mirrored: Start) -> None:
     async with mirrored() as world:
         await world.change(mirror_use_external_urls=True)
