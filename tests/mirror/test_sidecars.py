@@ -164,6 +164,27 @@ async def test_a_sidecar_is_not_corrected_from_bytes_that_nothing_verified(
     assert not mirror.blobs.blobs
 
 
+async def test_metadata_of_bytes_that_nobody_vouched_for_is_that_of_the_kept_wheel(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    """The upstream has replaced a file of which no digest was known, between the request for its metadata and the one for it."""
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    upstream.algorithms, upstream.speaks = (), "html"
+    first, second = build_wheel("demo", "1.0"), build_wheel("demo", "1.0", requires_dist=("six",))
+    upstream.add("demo", first)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.sidecar(first.filename) == first.metadata
+    upstream.projects["demo"].clear()
+    upstream.add("demo", second)
+    assert await mirror.download(second.filename) == second.data
+    await mirror.settle()
+    file = await mirror.file(second.filename)
+    assert (file.sha256, file.metadata_sha256) == (second.sha256, None)
+    assert await mirror.sidecar(second.filename) == second.metadata
+    assert (await mirror.file(second.filename)).metadata_sha256 == sha256_of(second.metadata)
+
+
 async def test_a_wheel_without_metadata_is_missing_its_sidecar(
     upstream: ScriptedUpstream, make_mirror: MakeMirror
 ) -> None:
