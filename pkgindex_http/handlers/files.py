@@ -196,7 +196,9 @@ async def _arriving(ask: Ask, found: ArrivingContent, headers: dict[str, str]) -
     size = found.arriving.size
     span: Span | str | None = None
     # A client that resumes names the ETag of an earlier answer, from before the file was removed to make room.
-    if size is not None and range_applies(ask.request.headers.get("If-Range"), etag=headers.get("ETag", ""), modified=0):
+    if size is not None and range_applies(
+        ask.request.headers.get("If-Range"), etag=headers.get("ETag", ""), modified=0
+    ):
         span = _span(ask, size)
     if size is not None and span == "unsatisfiable":
         return _beyond(size)

@@ -19,7 +19,10 @@ from pkgindex_mirror.commands.common import library_settings
 @taking_settings(library_settings)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option(
-    "--index", metavar="USER/INDEX", default="", help="The index to fetch through.  [default: the one of the cache, or the default index]"
+    "--index",
+    metavar="USER/INDEX",
+    default="",
+    help="The index to fetch through.  [default: the one of the cache, or the default index]",
 )
 @click.option(
     "--python-version",

@@ -126,7 +126,9 @@ async def test_a_range_of_a_cold_file(mirrored: Start, told: str, wanted: str, s
         assert [each.headers.get("Range") for each in world.upstream.asked if each.place == "file"] == [None]
 
 
-@pytest.mark.parametrize(("tag", "status"), [("its own", 206), ('"other"', 200), ("Sat, 01 Jan 2022 00:00:00 GMT", 200)])
+@pytest.mark.parametrize(
+    ("tag", "status"), [("its own", 206), ('"other"', 200), ("Sat, 01 Jan 2022 00:00:00 GMT", 200)]
+)
 async def test_a_download_of_a_file_that_was_removed_is_resumed(mirrored: Start, tag: str, status: int) -> None:
     large = build_wheel("demo", "3.0", files={"demo.bin": random.Random(1).randbytes(800_000)}, stored=True)
     async with mirrored() as world:
