@@ -104,8 +104,9 @@ class Prefetching:
 
     async def _pin_now(self, sha256: str | None) -> None:
         """Pin a file before the files after it need its room."""
-        for source in self._sources() if self._pin and sha256 else ():
-            await source.cache.pin([Sha256(sha256)])
+        if self._pin and sha256:
+            for source in self._sources():
+                await source.cache.pin([Sha256(sha256)])
 
     async def _unpin(self) -> None:
         for source in self._sources() if self._pin is False else ():
