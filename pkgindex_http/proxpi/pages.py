@@ -6,8 +6,14 @@ proxpi, `/index/NAME/FILE`, leads to the file that has the name now.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from aiohttp import web
 
+from pkgindex_core.errors import Unavailable
+from pkgindex_core.models import IndexConfig
+from pkgindex_core.names import ProjectName
+from pkgindex_core.protocols import Source
 from pkgindex_core.protocols.sources import Doubting
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.negotiation import SIMPLE_FORMATS, NotAcceptable, choose_format
@@ -65,8 +71,22 @@ async def _doubt(ask: Ask, *, listed: bool) -> None:
     for name in tree.indexes[ask.index].bases:
         config = tree.indexes[name]
         source = ask.engine.sources.of(config)
-        if isinstance(source, Doubting):
-            source.doubt(config, project)
+        if not isinstance(source, Doubting):
+            continue
+        source.doubt(config, project)
+        if ask.settings.workers > 1:
+            # The next request may reach another worker. It shows what is stored, so the upstream is asked here and now.
+            with suppress(Unavailable):  # then this worker asks again
+                await _ask_again(ask, source, config, project)
+
+
+async def _ask_again(ask: Ask, source: Source, config: IndexConfig, project: ProjectName | None) -> None:
+    if project is None:
+        await source.names(config)
+        return
+    (standing,) = await ask.engine.store.standings(project, [config.name])
+    await source.refresh(config, project, standing)
+    await ask.engine.settle()
 
 
 def _media_type(ask: Ask) -> str | NotAcceptable:

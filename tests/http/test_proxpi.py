@@ -61,11 +61,15 @@ def open_cache(tmp_path: Path) -> OpenCache:
 
     @asynccontextmanager
     async def start(
-        *upstreams: str, environ: Mapping[str, str] | None = None, config: Path | None = None, **options: Any
+        *upstreams: str,
+        environ: Mapping[str, str] | None = None,
+        config: Path | None = None,
+        workers: int = 1,
+        **options: Any,
     ) -> AsyncIterator[Cache]:
         given = CacheOptions(upstreams=upstreams, cache=str(tmp_path / "cache"), **options)
         variables = {"HOME": str(tmp_path), **(environ or {})}
-        settings, _ = server_settings(config, given, variables, {"access_log": False})
+        settings, _ = server_settings(config, given, variables, {"access_log": False, "workers": workers})
         plugins = load_plugins(program=plugin, settings=settings.plugins)
         async with opened_engine(settings, plugins=plugins) as engine:
             await indexes.prepare(engine, settings, read_settings(settings.plugins["proxpi"]))
@@ -183,6 +187,25 @@ class TestOneUpstream:
             await cache.file("/index/")
             assert first.count("names") == before + 2
             assert first.count("page") == 2
+
+    async def test_forgetting_reaches_all_workers(self, open_cache: OpenCache, first: ScriptedUpstream) -> None:
+        async with open_cache(first.url, workers=2) as one, open_cache(first.url, workers=2) as two:
+            for worker in (one, two):
+                await worker.page("demo")
+                await worker.file("/index/")
+                assert (await worker.page("late"))[0] == 404
+            first.add("demo", NEWER)
+            first.add("late", build_wheel("late", "1.0"))
+            assert set((await two.page("demo"))[1]) == {DEMO.filename}
+            for name in ("demo", "late", "list"):
+                async with one.request("DELETE", f"/cache/{name}") as answer:
+                    assert (answer.status, await answer.json()) == (200, SUCCESS)
+            assert set((await two.page("demo"))[1]) == {DEMO.filename, NEWER.filename}
+            assert (await two.page("late"))[0] == 200
+            assert b"late" in (await two.file("/index/"))[1]
+            await first.stop()
+            async with one.request("DELETE", "/cache/demo") as answer:
+                assert answer.status == 200
 
     async def test_a_project_that_is_called_list(self, open_cache: OpenCache, first: ScriptedUpstream) -> None:
         """With proxpi it cannot be forgotten."""
