@@ -23,6 +23,8 @@ from pkgindex_http.settings import ServerSettings
 
 _OPEN: Final = [ANONYMOUS]
 _CLOSED: Final = [ROOT]
+_OF_A_START: Final = {"offline", "proxy"}
+"""Settings that are not noted for other commands: whether this start may ask upstreams, and by which proxy, whose URL may have a password."""
 
 
 async def prepare(engine: Engine, settings: ServerSettings, table: ProxySettings) -> None:
@@ -53,7 +55,7 @@ async def prepare(engine: Engine, settings: ServerSettings, table: ProxySettings
     for name, config in (await engine.store.tree()).indexes.items():
         if config.mirrored and name not in wanted and config.acl_read != tuple(_CLOSED):
             await ensure_index(engine, name, config.type, {"acl_read": _CLOSED})
-    mirror = {name: value for name, value in settings.plugins.get("mirror", {}).items() if name != "offline"}
+    mirror = {name: value for name, value in settings.plugins.get("mirror", {}).items() if name not in _OF_A_START}
     await note_cache(engine.store, ServedCache(index=served, admission=settings.admission, mirror=mirror))
 
 
