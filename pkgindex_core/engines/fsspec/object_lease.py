@@ -104,7 +104,9 @@ class ObjectLease:
         while True:
             await asyncio.sleep(self._seconds / _RENEWALS)
             try:
-                if max(await self._numbers(), default=0) != number:  # without its object a later run has been here, and has ended
+                if (
+                    max(await self._numbers(), default=0) != number
+                ):  # without its object a later run has been here, and has ended
                     raise Conflict(
                         f"another run has taken {self._subject} over", hint="see why this run was silent for so long"
                     )
