@@ -25,7 +25,7 @@ else:
 PACK_FROM: Final = 512
 """Bytes of encoded changes, or of an encoded release, from which they are compressed."""
 _LEVEL: Final = 3
-_LOG_BYTES: Final = 512 * 1024
+ANSWER_BYTES: Final = 512 * 1024
 """Bytes of encoded changes from which on no further commit is read with them. The names of a long list take twenty times as much once they are decoded."""
 _compressor: Final = zstd.ZstdCompressor(_LEVEL)
 """One for all threads, which use it in turn. Making one takes three times as long as compressing the metadata of a release."""
@@ -61,7 +61,7 @@ def changes_of(is_packed: object, data: bytes) -> tuple[Change, ...]:
 
 def some_changes(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[tuple[Any, ...], tuple[Change, ...]]]:
     """Rows of the log, which end with `packed` and `changes`, and their changes, with digests in the place of pages. Ends early behind long ones."""
-    left = _LOG_BYTES
+    left = ANSWER_BYTES
     for *row, is_packed, data in rows:
         changes = decompress(data) if is_packed else data
         yield tuple(row), decode_changes(changes)

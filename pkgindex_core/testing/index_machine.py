@@ -302,6 +302,7 @@ class IndexMachine(RuleBasedStateMachine):
     def compare_the_past(self, back: int) -> None:
         at = Serial(self._run(self._model.head()) - back)
         assert self._run(_past(self._store, at)) == self._run(_past(self._model, at))
+        assert self._run(_since(self._store, at)) == self._run(_since(self._model, at))
 
     @rule()
     def compare_the_present(self) -> None:
@@ -324,6 +325,7 @@ class IndexMachine(RuleBasedStateMachine):
             self.compare_the_present()
             for at in range(self._run(self._model.head()) + 2):
                 assert self._run(_past(self._store, Serial(at))) == self._run(_past(self._model, Serial(at))), at
+                assert self._run(_since(self._store, Serial(at))) == self._run(_since(self._model, Serial(at))), at
             assert list(self._run(self._store.check())) == []
         finally:
             self._run(self._store.close())
@@ -379,10 +381,21 @@ async def _past(store: IndexStore, at: Serial | None) -> dict[object, object]:
             page = await store.page(index, project, at=at)
             found[index, project] = page and (page.index, page.project, page.stamp, page.head, frozenset(page.rows))
             found[index, project, "releases"] = frozenset(await store.releases(index, project, at=at))
+            found[index, project, "released"] = set(await store.released(index, project, at=at))
             found[index, project, "release"] = await store.release(index, project, "1", at=at)
             found[index, project, "attachments"] = list(await store.attachments(index, project, at=at))
             for filename in FILENAMES:
                 found[index, project, filename] = await store.file(index, project, filename, at=at)
+    return found
+
+
+async def _since(store: IndexStore, since: Serial) -> dict[object, object]:
+    """The changes of all pages since a serial."""
+    found: dict[object, object] = {}
+    for index in INDEXES:
+        for project in PROJECTS:
+            each = await store.page_since(index, project, since)
+            found[index, project] = each and (each.page.stamp, each.page.head, {*each.page.rows}, {*each.gone})
     return found
 
 

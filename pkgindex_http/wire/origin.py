@@ -25,7 +25,7 @@ class OriginReader:
         self._outside_url = outside_url.rstrip("/")
         self._mount = mount
         try:
-            self._trusted = tuple(ipaddress.ip_network(each, strict=False) for each in trusted_proxies)
+            self._trusted = tuple(map(_network, trusted_proxies))
         except ValueError as error:
             raise Refused(
                 f"trusted_proxies: {error}", hint="write addresses or networks, for example 10.0.0.0/8"
@@ -74,7 +74,7 @@ class OriginReader:
         """
         local = request.transport.get_extra_info("sockname") if request.transport is not None else None
         address = _address(str(local[0])) if isinstance(local, tuple) else None
-        if address is None or not (getattr(address, "ipv4_mapped", None) or address).is_loopback:
+        if address is None or not address.is_loopback:
             return False
         host = request.headers.get("Host", "").lower()
         if not _HOST.match(host):
@@ -108,8 +108,17 @@ def _nearest(request: web.BaseRequest, name: str) -> str:
     return ",".join(request.headers.getall(name, [])).rpartition(",")[2].strip()
 
 
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network, or that of an address. One of mapped addresses is an IPv4 network, as its addresses are IPv4 addresses here."""
+    network = ipaddress.ip_network(text, strict=False)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+
+
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address. An IPv4 client of a socket for both families, as systemd opens for a port, has its own one and not the mapped one."""
     try:
-        return ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address

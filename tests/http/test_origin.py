@@ -121,6 +121,14 @@ def test_the_client_is_the_last_hop_that_nobody_vouches_for(lines: _LINES, clien
     assert _client(lines, trusted=("10.0.0.0/8",)) == client
 
 
+@pytest.mark.parametrize("trusted", ["10.0.0.0/8", "10.0.0.1", "::ffff:10.0.0.1", "::ffff:10.0.0.0/104"])
+def test_a_proxy_is_trusted_on_a_socket_for_both_families(trusted: str) -> None:
+    line = [("X-Forwarded-For", "203.0.113.7, ::ffff:10.0.0.2" if "/" in trusted else "203.0.113.7")]
+    assert _client(line, peer="::ffff:10.0.0.1", trusted=(trusted,)) == "203.0.113.7"
+    assert _client(line, peer="::ffff:192.0.2.1", trusted=(trusted,)) == "::ffff:192.0.2.1"
+    assert _client(line, peer="10.0.0.1", trusted=(trusted,)) == "203.0.113.7"
+
+
 def test_a_stranger_cannot_choose_its_address() -> None:
     assert _client([("X-Forwarded-For", "203.0.113.7")], peer="192.0.2.1", trusted=("10.0.0.0/8",)) == "192.0.2.1"
 

@@ -3,7 +3,8 @@
     DIRECTORY/0000000007      {"holder": "…", "until": 1700000000.0}
 
 The holder of the newest number has the lease, until its time is over. A new holder creates the next number, which of two only one can. The
-holder writes its own object again to hold on, after looking whether there is a newer one. A holder that was suspended finds one and stops.
+holder writes its own object again to hold on, after looking whether it is still there and the newest. A holder that was suspended finds that it
+is not, and stops.
 Clocks that differ by more than the slack can make a lease end early for others.
 """
 
@@ -103,7 +104,9 @@ class ObjectLease:
         while True:
             await asyncio.sleep(self._seconds / _RENEWALS)
             try:
-                if max(await self._numbers(), default=0) > number:
+                if (
+                    max(await self._numbers(), default=0) != number
+                ):  # without its object a later run has been here, and has ended
                     raise Conflict(
                         f"another run has taken {self._subject} over", hint="see why this run was silent for so long"
                     )

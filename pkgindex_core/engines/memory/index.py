@@ -97,7 +97,8 @@ class MemoryIndex(MemoryNotes):
         now = await self.page(index, project)
         if now is None or self.now.project((index, project)).mirrored:
             return None
-        then = await self.page(index, project, at=since)
+        was_mirrored = self._state(since).project((index, project)).mirrored
+        then = None if was_mirrored else await self.page(index, project, at=since)
         before, after = ({row.filename: row for row in each.rows} if each else {} for each in (then, now))
         gone = [(row.version, name) for name, row in before.items() if after.get(name) is not row]
         came = tuple(row for name, row in after.items() if before.get(name) is not row)

@@ -13,7 +13,7 @@ import msgspec
 from pkgindex_core.changes import Commit
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.packing import changes_of, kept_of, release_of, some_changes, with_kept
+from pkgindex_core.engines.packing import ANSWER_BYTES, changes_of, kept_of, release_of, some_changes, with_kept
 from pkgindex_core.engines.postgresql.facts import LIVE
 from pkgindex_core.engines.postgresql.sessions import Sessions
 from pkgindex_core.engines.touches import LOG_BYTES
@@ -355,12 +355,16 @@ async def blobs_in_use(sessions: Sessions) -> AsyncIterator[Sequence[Sha256]]:
             place = tuple(rows[-1][:3])
 
 
+# Those behind `ANSWER_BYTES` of stored changes are not sent, since all rows of an answer are in memory at once. Their lengths are known without reading them.
+_COMMITS: Final = f"""
+SELECT serial, at, who, by_digest, packed, changes FROM (
+    SELECT *, sum(octet_length(changes)) OVER (ORDER BY serial) - octet_length(changes) AS before
+    FROM (SELECT * FROM commits WHERE serial > $1 ORDER BY serial LIMIT $2) AS following
+) AS measured WHERE before <= {ANSWER_BYTES} ORDER BY serial"""
+
+
 async def commits(sessions: Sessions, after: Serial, limit: int) -> Sequence[Commit]:
-    rows = await sessions.rows(
-        "SELECT serial, at, who, by_digest, packed, changes FROM commits WHERE serial > $1 ORDER BY serial LIMIT $2",
-        max(after, 0),
-        max(limit, 0),
-    )
+    rows = await sessions.rows(_COMMITS, max(after, 0), max(limit, 0))
     found = [
         (Serial(serial), Timestamp(at), who, by_digest, changes)
         for (serial, at, who, by_digest), changes in some_changes(map(tuple, rows))

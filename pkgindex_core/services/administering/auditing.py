@@ -104,9 +104,10 @@ class Auditing:
         last = ChainPlace()
         async for chunk in self._links():
             stored = await self._chunk(chunk[0].serial)
-            for position, link in enumerate(chunk):
+            for link in chunk:
                 if link.serial != last.serial + 1:
                     return BrokenChain(Serial(last.serial + 1), "the commit is missing")
+                position = (link.serial - 1) % CHUNK
                 expected = stored[position * _BYTES : (position + 1) * _BYTES].hex()
                 if link.serial <= kept.serial and link.hash != expected:
                     return BrokenChain(link.serial, f"expected the hash {expected or 'of a note'}, found {link.hash}")
@@ -145,7 +146,7 @@ class Auditing:
             previous = ChainPlace(commits[-1].serial, hash_before)
 
     async def _links(self, place: ChainPlace = _BEGINNING, *, until: Serial | None = None) -> AsyncIterator[list[Link]]:
-        """The links after a place, a note's worth at a time."""
+        """The links after a place, a note's worth at a time; fewer if the commits are long."""
         while True:
             most = CHUNK - place.serial % CHUNK
             if until is not None:

@@ -11,8 +11,8 @@ after that and before any blob:
     empty          none           a new store, if there are no blobs; refused if there are
     empty          any            the database is lost: refused, except while a backup of that index is restored
 
-`insist` (`pkgindex-serve run --new-store`) overrules every refusal but one: a store with a note of an unfinished restore is opened by
-the restore only, since it lists less than its backup.
+`insist` (`pkgindex-serve run --new-store`) overrules every refusal but one: a store with a note of an unfinished restore or migration is opened
+by that only, since it lists less than its origin: its server would ask upstreams for private names.
 """
 
 from __future__ import annotations
@@ -30,11 +30,9 @@ from pkgindex_core.errors import Refused, Unavailable
 from pkgindex_core.models import Serial, decode_file
 from pkgindex_core.protocols import BlobStore, ChangeLog, Notes, Projects, Trees
 from pkgindex_core.stored_configs import as_at_first
+from pkgindex_core.tools.unfinished import MIGRATING, RESTORING
 
 _log = logging.getLogger(__name__)
-
-RESTORING: Final = ("restore", "unfinished")
-"""Kind and key of the note that a store has while a backup is restored into it. The value is the name of the backup."""
 
 _SAMPLE: Final = 50
 """The number of uploaded files to look for in a blob store without a mark."""
@@ -94,6 +92,11 @@ class Ownership:
             raise Refused(
                 f"a restore into this store has not ended ({self._place})",
                 hint=f"finish it: pkgindex-serve restore URL --at {note.value.decode()}",
+            )
+        if not self._restoring and await store.note(*MIGRATING) is not None:
+            raise Refused(
+                f"a migration into this store has not ended ({self._place})",
+                hint="give the same `pkgindex-serve migrate` again: it goes on where it was",
             )
         mine = await identity_of(store)
         if not mine:

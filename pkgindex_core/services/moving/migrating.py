@@ -4,8 +4,8 @@
     blobs      all that live rows name, and the copies of mirrors. Unused ones are left behind
 
 Each blob is compared with its digest. A stopped migration goes on where it was, and the same call later adds what is new: so the servers
-have to stop only for the last one, which is short. A half that both stores share is not copied. Shared blobs are not cleared by either
-index until one of them is given up (`tools.clearing.share`).
+have to stop only for the last one, which is short. No server opens the new store before the first copy of the log is whole (`MIGRATING`). A half
+that both stores share is not copied. Shared blobs are not cleared by either index until one of them is given up (`tools.clearing.share`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pkgindex_core.services.moving.backups.copying import copy_blob
 from pkgindex_core.tools.clearing import share
 from pkgindex_core.tools.progress import Progress
 from pkgindex_core.tools.side_by_side import side_by_side
+from pkgindex_core.tools.unfinished import MIGRATING
 
 _PROBE: Final = b"pkgindex migration probe\n"
 _BATCH: Final = 32
@@ -74,6 +75,8 @@ class Migrating:
         serial = await self._agreed(store, head)
         done = Migrated(head=head)
         copying = _BlobCopying(self._blobs.own(), blobs.own(), done)
+        if not serial:
+            await store.put_note(*MIGRATING, b"")
         while serial < head:
             progress("commits", serial, head)
             commits = [one for one in await self._store.commits(serial, limit=_BATCH) if one.serial <= head]
@@ -85,6 +88,7 @@ class Migrating:
             failpoint("migrate.replayed")
             serial = commits[-1].serial
             done.commits += len(commits)
+        await store.drop_note(*MIGRATING)
         async for keys in self._store.blobs_in_use():
             await copying.copy(keys)
             progress("files", done.blobs, 0)

@@ -10,13 +10,13 @@ Only indexes whose files are in the blob store have a retention: what is removed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
 
-from pkgindex_core.changes import Change, Commit, DropFile, IndexIs, ProjectAt, Requirement
+from pkgindex_core.changes import Change, Commit, DropFile, DropProject, IndexIs, ProjectAt, Requirement
 from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Missing, Refused
@@ -81,22 +81,25 @@ class Retaining:
         return found
 
     async def bring_back(self, index: IndexName, *, within: float, who: str, dry_run: bool) -> Sequence[BroughtBack]:
-        """Bring back what was removed within so many seconds, as far as its bytes are still there. Newer files are not replaced.
+        """Bring back what was removed within so many seconds, as it was when it was removed last, as far as its bytes are still there. Newer
+        files are not replaced, and what somebody deleted later stays deleted.
 
         Raises `QuotaExceeded` when a quota of the index has no room; what was brought back before stays.
         """
         retained_index(await self._store.tree(), index)
         after = await self._store.serial_at(Timestamp(self._clock.now() - int(within * 1_000_000)))
-        found: list[BroughtBack] = []
+        removed: dict[ProjectName, dict[str, Serial]] = {}
         while commits := await self._store.commits(after, limit=_COMMITS):
             for commit in commits:
-                for project, filenames in _removed(commit, index).items():
-                    before = Serial(commit.serial - 1)
-                    found.append(
-                        await self._bringing_back.project(index, project, filenames, before, who=who, dry_run=dry_run)
-                    )
+                _follow(removed, commit, index)
             after = commits[-1].serial
-        return found
+        return [
+            await self._bringing_back.project(
+                index, project, [name for name in files if files[name] == before], before, who=who, dry_run=dry_run
+            )
+            for project, files in removed.items()
+            for before in sorted(set(files.values()))
+        ]
 
     async def _retain_project(
         self, index: IndexName, project: ProjectName, *, dry_run: bool, held: HeldLease | None
@@ -159,11 +162,16 @@ def retained_index(tree: Tree, index: IndexName) -> IndexConfig:
     return config
 
 
-def _removed(commit: Commit, index: IndexName) -> Mapping[ProjectName, Sequence[str]]:
-    """The files that a retention removed from an index in a commit."""
-    found: dict[ProjectName, list[str]] = {}
-    changes: Iterable[Change] = commit.changes if commit.who == WHO else ()
-    for change in changes:
-        if isinstance(change, DropFile) and change.index == index:
-            found.setdefault(change.project, []).append(change.filename)
-    return found
+def _follow(removed: dict[ProjectName, dict[str, Serial]], commit: Commit, index: IndexName) -> None:
+    """Note the files that a retention removed in a commit, with the serial before it, and forget those that somebody deleted later."""
+    for change in commit.changes:
+        match change:
+            case DropProject(of_index, project) if of_index == index:
+                removed.pop(project, None)
+            case DropFile(of_index, project, filename) if of_index == index:
+                files = removed.setdefault(project, {})
+                files.pop(filename, None)
+                if commit.who == WHO:
+                    files[filename] = Serial(commit.serial - 1)
+            case _:
+                pass

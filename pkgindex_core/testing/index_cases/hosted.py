@@ -435,3 +435,12 @@ class PageChangeCases(IndexStoreCases):
         await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), put=(hosted(ONE),)))
         for index in (DEV, MIRROR, NOWHERE):
             assert await self.store.page_since(index, DEMO, Serial(0)) is None
+
+    async def test_files_of_a_mirror_that_was_there_before_are_no_changes(self) -> None:
+        await self.seed()
+        before = await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), put=(hosted(ONE),)))
+        await self.commit(DropIndex(MIRROR), PutIndex(stage(MIRROR)))
+        await self.commit(PutFile(MIRROR, DEMO, hosted(TWO)))
+        found = await self.store.page_since(MIRROR, DEMO, before)
+        assert found is not None
+        assert ([row.filename for row in found.page.rows], [*found.gone]) == ([TWO], [])

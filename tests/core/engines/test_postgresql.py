@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +20,7 @@ from pkgindex_core.changes import Commit, DropFile, FileAbsent, MirrorPage, Note
 from pkgindex_core.clock import SystemClock
 from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.engines.migrations import Migration
-from pkgindex_core.engines.postgresql import index, opening, writer
+from pkgindex_core.engines.postgresql import index, opening, queries, writer
 from pkgindex_core.engines.postgresql.databases import database_of
 from pkgindex_core.engines.postgresql.index import PostgresqlIndex
 from pkgindex_core.engines.postgresql.sessions import Sessions
@@ -146,6 +146,28 @@ async def test_lists_that_wait_together_are_one_transaction(database_server: Dat
         )
         assert len({commit.at for commit in commits if commit is not None}) <= 2
         await assert_whole(store, [commit for commit in commits if commit is not None])
+
+
+async def test_of_a_log_of_long_commits_little_is_sent_at_once(database_server: DatabaseServer, database: str) -> None:
+    async with stores(database_server.url(database)) as (store,):
+        await store.apply(SEED, who="ann")
+        for number in range(8):
+            long = Random(number).randbytes(200_000).hex()  # does not become short when it is packed
+            await store.apply([PutUser(User(name="ann", password_hash=long))], who="ann")
+        sent: list[int] = []
+
+        class Watched:
+            async def rows(self, sql: str, *values: object) -> Any:
+                found = await store._sessions.rows(sql, *values)
+                sent.append(len(found))
+                return found
+
+        after, parts = Serial(0), []
+        while some := await queries.commits(cast("Any", Watched()), after, 1000):
+            parts.append([commit.serial for commit in some])
+            after = some[-1].serial
+        assert [serial for part in parts for serial in part] == [*range(1, 10)]
+        assert max(sent) <= 5
 
 
 async def test_lists_of_one_transaction_may_bring_the_same_page(database_server: DatabaseServer, database: str) -> None:

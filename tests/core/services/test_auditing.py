@@ -55,6 +55,24 @@ async def test_an_untouched_log_holds_also_while_a_part_is_not_chained(opened: O
         )
 
 
+async def test_a_log_of_long_commits_holds_and_its_first_wrong_serial_is_named(opened: Opened, tmp_path: Path) -> None:
+    async with opened("a") as engine:
+        for number in range(CHUNK + 3):
+            await engine.store.apply([PutUser(User(name=f"user{number}", password_hash="$" * 20_000))], who="root")
+        assert (
+            len(await engine.store.commits(Serial(0), limit=CHUNK)) < CHUNK
+        )  # the log comes in shorter parts than the notes
+        place = await engine.auditing.chain()
+        checked = await engine.auditing.check()
+        assert isinstance(checked, CheckedChain)
+        assert (checked.serial, checked.hash) == (place.serial, place.hash)
+    tamper(tmp_path, _CHANGED.format(CHUNK - 9))
+    async with opened("a") as engine:
+        found = await engine.auditing.check()
+        assert isinstance(found, BrokenChain)
+        assert found.serial == CHUNK - 9
+
+
 _CHANGED = "UPDATE commits SET who = 'somebody' WHERE serial = {0}"
 
 

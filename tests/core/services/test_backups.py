@@ -536,6 +536,24 @@ async def test_damaged_bytes_are_told_and_the_next_backup_has_them_again(store: 
     assert (await restore(store, "c", place, first.name)).lost == []
 
 
+async def test_a_verification_that_is_killed_leaves_no_blob_missing_without_a_note(
+    store: Store, tmp_path: Path
+) -> None:
+    place = Place(str(tmp_path / "backups"), tmp_path / "backups")
+    async with store("a") as ours:
+        await fill_with_remains(ours)
+        await back_up(ours, place)
+    key = sha256_of(b"file 4")
+    place.write(f"blobs/sha256/{key[:2]}/{key}", b"file 5")
+    failpoints.arm("aside.moved=raise:ENOSPC")
+    with pytest.raises(StorageFull):
+        await check(place)
+    failpoints.disarm()
+    async with store("a") as ours:
+        assert (await back_up(ours, place)).blobs == 1
+    assert (await check(place)).problems == []
+
+
 async def test_a_place_is_for_one_store(store: Store, place: Place) -> None:
     async with store("a") as ours, store("b") as theirs:
         await fill_with_remains(ours)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pkgindex_core import failpoints
 from pkgindex_core.changes import DropFile
 from pkgindex_core.config import Settings
 from pkgindex_core.digests import sha256_of
@@ -73,6 +74,37 @@ async def test_both_halves_are_copied_and_what_is_new_is_added(opened: Opened) -
             assert await state(target) == await state(source)
             assert await own(target) == await own(source) - {sha256_of(b"unused")}
             assert await target.blobs.stat(sha256_of(b"fetched")) is not None
+
+
+async def test_no_server_opens_a_store_before_its_first_copy_is_whole(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would ask upstreams for the private names that it does not know yet."""
+    monkeypatch.setattr("pkgindex_core.services.moving.migrating._BATCH", 2)
+    async with opened("a") as source:
+        await fill(source)
+        for _ in range(2):
+            failpoints.arm("migrate.replayed=raise:ENOSPC")
+            with pytest.raises(OSError, match="space"):
+                await migrate(source, opened, "b")
+            failpoints.disarm()
+            with pytest.raises(Refused, match="migration into this store has not ended"):
+                async with opened("b"):
+                    pass
+        await migrate(source, opened, "b")
+        async with opened("b") as target:
+            assert await state(target) == await state(source)
+        for number in range(6, 10):
+            await put(source, number)
+        failpoints.arm("migrate.replayed=raise:ENOSPC")
+        with pytest.raises(OSError, match="space"):
+            await migrate(source, opened, "b")
+        failpoints.disarm()
+        async with opened(
+            "b"
+        ) as target:  # a later copy may be begun on at once: it is a whole index of an earlier time
+            assert await target.store.head() == 11
+        assert (await migrate(source, opened, "b")).commits == 2
 
 
 @pytest.mark.parametrize("cached", [True, False])

@@ -202,6 +202,32 @@ async def test_a_name_that_was_uploaded_again_is_left_alone(engine: Engine) -> N
     assert (await undo(engine))[0] == [wheel("2.0").filename]
 
 
+async def test_a_file_that_was_removed_twice_comes_back_as_it_was_last(engine: Engine) -> None:
+    await fill(engine)
+    await gone(engine)
+    await published(engine, wheel("1.0"))
+    await engine.store.apply([YankFile(DEV, DEMO, wheel("1.0").filename, "leaks passwords")], who="root")
+    assert set(await gone(engine)) == {"1.0"}
+    names = sorted(wheel(version).filename for version in ("1.0", "2.0"))
+    assert await undo(engine, dry_run=True) == (names, [])
+    assert await undo(engine) == (names, [])
+    found = await engine.store.file(DEV, DEMO, wheel("1.0").filename)
+    assert found is not None
+    assert found.yanked == "leaks passwords"
+
+
+async def test_what_was_deleted_by_hand_after_a_removal_stays_deleted(engine: Engine) -> None:
+    await fill(engine)
+    await gone(engine)
+    await published(engine, wheel("1.0"))
+    await engine.store.apply([DropFile(DEV, DEMO, wheel("1.0").filename)], who="root")
+    assert await undo(engine) == ([wheel("2.0").filename], [])
+    await gone(engine)
+    await engine.releases.delete_project(DEV, DEMO, principal=ROOT)
+    await published(engine, wheel("5.0"))
+    assert await undo(engine) == ([], [])
+
+
 async def test_after_the_grace_of_gc_the_bytes_are_gone(engine: Engine, clock: MovedClock) -> None:
     await fill(engine)
     await gone(engine)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -157,6 +157,26 @@ async def test_work_ends_when_its_lease_is_lost(url: str) -> None:
             async with lease.held():
                 await medium.create(f"{directory}/{9:010}", b"{}")
                 await asyncio.Event().wait()
+
+        with pytest.raises(Conflict, match="taken this mirror over"):
+            await work()
+
+
+@pytest.mark.parametrize("later", [(), (1,)])
+async def test_work_ends_when_others_have_worked_meanwhile_and_ended(url: str, later: Sequence[int]) -> None:
+    """A later holder removes the objects of earlier ones, and at its end its own. The numbers then begin anew."""
+    async with connected(url) as (medium, directory):
+        await medium.call("makedirs", directory, exist_ok=True)
+        await medium.create(f"{directory}/{6:010}", b"{}")
+        lease = ObjectLease(medium, directory, ManualClock(), subject="this mirror", seconds=0.2)
+
+        async def work() -> None:
+            async with lease.held():
+                for number in later:
+                    await medium.create(f"{directory}/{number:010}", b"{}")
+                await medium.ask("rm_file", f"{directory}/{7:010}")
+                async with asyncio.timeout(5):
+                    await asyncio.Event().wait()
 
         with pytest.raises(Conflict, match="taken this mirror over"):
             await work()

@@ -1,6 +1,7 @@
 """Verifies the backups of a place: reads the whole log and every blob, and compares them with their digests.
 
-Damaged blobs are set aside. They are noted with the missing ones, so that the next backup copies them again as far as the store has them.
+Damaged blobs are noted with the missing ones, so that the next backup copies them again as far as the store has them. Only then are they set
+aside: a run that is killed between the two leaves no blob that is missing without a note.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ async def check(place: BackupPlace, *, progress: Progress) -> CheckedBackups:
     done = CheckedBackups()
     needed: dict[bytes, list[str]] = defaultdict(list)
     again: set[bytes] = set()
+    damaged: list[Sha256] = []
     async with place.turn(), place.blobs() as target:
         newest = Serial(0)
         for name in await place.names():
@@ -60,10 +62,14 @@ async def check(place: BackupPlace, *, progress: Progress) -> CheckedBackups:
             progress("files", done.blobs, len(needed))
             if state:
                 again.add(key)
+                if state == "damaged":
+                    damaged.append(digest)
                 done.problems.append(f"the bytes of sha256 {digest} are {state}; they are in {', '.join(needed[key])}")
 
         await side_by_side(needed, read)
         await place.note_again(again)
+        for digest in damaged:
+            await target.set_aside(digest)
     return done
 
 
@@ -86,7 +92,7 @@ async def _check_commits(place: BackupPlace, newest: Serial, done: CheckedBackup
 
 
 async def _state(target: BlobStore, digest: Sha256, workers: Executor, done: CheckedBackups) -> str:
-    """The state of a blob that is not whole; empty for a whole one. Damaged bytes are set aside."""
+    """The state of a blob that is not whole; empty for a whole one."""
     computed = hashlib.sha256()
     try:
         async for chunk in target.read(digest):
@@ -99,5 +105,4 @@ async def _state(target: BlobStore, digest: Sha256, workers: Executor, done: Che
     else:
         if computed.hexdigest() == digest:
             return ""
-    await target.set_aside(digest)
     return "damaged"

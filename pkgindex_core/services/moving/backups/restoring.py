@@ -27,11 +27,11 @@ from pkgindex_core.protocols import BlobStore, ChangeLog, Projects, ReleaseRecor
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.protocols.notes import Notes
 from pkgindex_core.services.administering.blob_owners import owners_of
-from pkgindex_core.services.administering.ownership import RESTORING
 from pkgindex_core.services.moving.backups.copying import copy_blob
 from pkgindex_core.services.moving.backups.place import BackupPlace
 from pkgindex_core.tools.progress import Progress
 from pkgindex_core.tools.side_by_side import side_by_side
+from pkgindex_core.tools.unfinished import RESTORING
 
 _BATCH_COMMITS: Final = 200
 _BATCH_BYTES: Final = 8 << 20
