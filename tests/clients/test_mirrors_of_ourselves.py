@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -176,6 +177,7 @@ async def test_a_tree_of_ours_is_mirrored_and_followed(
         if serving == "nginx":
             assert same()
 
+        await asyncio.sleep(1)  # http.server tells times in whole seconds
         upstream.add("alpha", build_wheel("alpha", "2.0"))
         upstream.projects["alpha"][1].says["yanked"] = "too old"
         upstream.serials["alpha"] = 20

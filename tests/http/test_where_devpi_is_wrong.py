@@ -11,6 +11,7 @@ import pytest
 
 from pkgindex_core.names import IndexName
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
+from pkgindex_mirror.readthrough.pages import refreshing
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Behaviour
 from tests.http.conftest import HOSTED, MIRRORED_WHEEL, Mirrored, MirroredStart, Serve, basic
@@ -138,8 +139,11 @@ async def test_a_base_that_cannot_be_asked_is_not_left_out(mirrored: MirroredSta
         assert answer.headers["X-PkgIndex-Stale"].startswith("root/second: ")
 
 
-async def test_a_serial_that_goes_back_does_not_freeze_a_page_for_ever(mirrored: MirroredStart) -> None:
-    """devpi: an error, and then stale until somebody sets mirror_ignore_serial_header (its issue 972)."""
+async def test_a_serial_that_goes_back_does_not_freeze_a_page_for_ever(
+    mirrored: MirroredStart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """devpi: an error, and then stale until somebody sets mirror_ignore_serial_header (its issue 972). Here for an hour."""
+    monkeypatch.setattr(refreshing, "_REBUILT", 0.0)
     async with mirrored() as world:
         await world.change(mirror_cache_expiry=0)
         world.upstream.page_headers["X-PyPI-Last-Serial"] = "10"
