@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -102,42 +103,61 @@ class ClosedAfterRule(UploadRule):
         )
 
 
-class StartupFilesRule(UploadRule):
+class WheelRule(UploadRule):
+    """A rule about the members of a wheel. One that cannot be read, as a mirror may have it and a push may bring it, is held too."""
+
+    def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
+        if upload.path is None or not upload.file.filename.endswith(".whl"):
+            return None
+        try:
+            with zipfile.ZipFile(upload.path) as archive:
+                members = archive.namelist()
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            return Held(f"it cannot be read as a wheel: {error}")
+        reason = self.objection(members)
+        return Held(reason) if reason else None
+
+    def objection(self, members: Sequence[str]) -> str:
+        """What is wrong with the names in a wheel; empty for nothing."""
+        raise NotImplementedError
+
+
+class StartupFilesRule(WheelRule):
     """Lets no wheel in with files that run whenever an interpreter starts (`.pth`, PEP 829's `.start`, `sitecustomize`)."""
 
     rule = "startup-files"
 
-    def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
-        found = [name for name in _members(upload) if _runs_at_start(_in_site_packages(name))]
-        return Held(f"it has {found[0]!a}, which runs whenever Python starts") if found else None
+    def objection(self, members: Sequence[str]) -> str:
+        found = [name for name in members if _runs_at_start(_in_site_packages(name))]
+        return f"it has {found[0]!a}, which runs whenever Python starts" if found else ""
 
 
-class ScriptsRule(UploadRule):
+class ScriptsRule(WheelRule):
     """Lets no wheel in that puts programs beside the interpreter."""
 
     rule = "scripts"
 
-    def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
-        found = [name for name in _members(upload) if ".data/scripts/" in name and not name.endswith("/")]
-        return Held(f"it has the script {found[0]!a}") if found else None
+    def objection(self, members: Sequence[str]) -> str:
+        found = [name for name in members if ".data/scripts/" in name and not name.endswith("/")]
+        return f"it has the script {found[0]!a}" if found else ""
 
 
-class InstallPlacesRule(UploadRule):
+class InstallPlacesRule(WheelRule):
     """Lets no wheel in that overwrites an interpreter, or writes outside of site-packages, scripts and headers."""
 
     rule = "install-places"
 
-    def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
-        for name in _members(upload):
+    def objection(self, members: Sequence[str]) -> str:
+        for name in members:
             before, _, inside = name.partition(".data/")
             if not inside or "/" in before:
                 continue
             scheme, _, rest = inside.partition("/")
             if scheme == "scripts" and rest.lower().removesuffix(".exe").rstrip("0123456789.") in _INTERPRETERS:
-                return Held(f"it overwrites an interpreter with {name!a}")
+                return f"it overwrites an interpreter with {name!a}"
             if scheme == "data" and rest:
-                return Held(f"it writes {name!a} outside of site-packages")
-        return None
+                return f"it writes {name!a} outside of site-packages"
+        return ""
 
 
 def allows(expression: str, allowed: frozenset[str]) -> bool:
@@ -187,17 +207,6 @@ def _canonical(text: str) -> str | None:
         return str(canonicalize_license_expression(text))
     except InvalidLicenseExpression:
         return None
-
-
-def _members(upload: PolicedUpload) -> list[str]:
-    """The names in a wheel. Raises `Refused` if it cannot be read, as one that is pushed from a mirror."""
-    if upload.path is None or not upload.file.filename.endswith(".whl"):
-        return []
-    try:
-        with zipfile.ZipFile(upload.path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise Refused(f"{upload.file.filename} cannot be read as a wheel: {error}") from error
 
 
 def _in_site_packages(name: str) -> str:
