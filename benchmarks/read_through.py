@@ -42,7 +42,7 @@ from benchmarks.tables import Report
 _BEHIND_SECONDS = 1.5
 """Until a cache has stored what it answered, and the next run does not compete with that."""
 _MEMORY_DISK = Path("/dev/shm")
-"""What uv writes lies here if it is there: a file system that looks for free inodes made an install take 12 seconds, of which 11 were not the cache's."""
+"""uv writes its cache and what it installs here, in memory, if the system has it: on a disk an install takes 12 seconds, with any cache or none."""
 _STARTED_SECONDS = 2.0
 """Until what a program does after its start is done."""
 _UV = "90 packages with uv"

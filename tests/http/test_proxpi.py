@@ -442,7 +442,7 @@ class TestAnotherStart:
     async def test_offline_the_first_is_still_known_to_lack_what_the_second_gave(
         self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream
     ) -> None:
-        """What the first said is cached too. Of other names it is not known whether the first has them."""
+        """It is cached too that the first upstream lacks a project. Whether it has other names is unknown, so these are 502."""
         late = build_wheel("late", "1.0")
         second.add("late", late)
         async with open_cache(first.url, second.url) as cache:
