@@ -118,7 +118,7 @@ class WheelRule(UploadRule):
         return Held(reason) if reason else None
 
     def objection(self, members: Sequence[str]) -> str:
-        """What is wrong with the names in a wheel; empty for nothing."""
+        """The sentence that says what is wrong with the names in a wheel; empty for none."""
         raise NotImplementedError
 
 
