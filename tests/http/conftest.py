@@ -197,7 +197,7 @@ MirroredStart = Callable[..., AbstractAsyncContextManager[Mirrored]]
 @pytest.fixture
 def mirrored(serve: Serve) -> MirroredStart:
     """`async with mirrored(credentials="u:p", default_index="root/dev", **settings of the mirror plugin) as world`."""
-    quick = {"wait": 5.0, "connect_timeout": 2.0, "read_timeout": 0.5, "page_deadline": 2.5, "first_pause": 0.001}
+    quick = {"wait": 10.0, "connect_timeout": 5.0, "read_timeout": 2.0, "page_deadline": 5.0, "first_pause": 0.001}
 
     @asynccontextmanager
     async def start(*, credentials: str = "", default_index: str = HOSTED, **settings: Any) -> AsyncIterator[Mirrored]:
