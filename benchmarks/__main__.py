@@ -3,7 +3,7 @@
 python -m benchmarks setup                      install the peers into environments of their own
 python -m benchmarks all [--rounds 5]           every question; tables on stdout, progress on stderr
 python -m benchmarks pages | not_modified | files | uploads | growing_project | inheritance | devpi_list | cold_start
-                                                | publishing | directory | read_through | mirrors | stores
+                                                | publishing | directory | read_through | far_registry | mirrors | stores
                                                 | file_ways | web_pages | project_list | upload_clients
 python -m benchmarks first_page [--tree PATH]   this tree beside another checkout
 python -m benchmarks tables                     the tables and plots of the last runs again
@@ -60,6 +60,7 @@ QUESTIONS = {
     "publishing": publishing.run,
     "directory": directory.run,
     "read_through": read_through.run,
+    "far_registry": read_through.run_far,
     "mirrors": mirrors.run,
     "stores": stores.run,
     "file_ways": file_ways.run,

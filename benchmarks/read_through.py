@@ -1,7 +1,8 @@
 """How long do installs take through a cache in front of a package registry, and how much CPU and memory does the cache use?
 
 Workload: what uv does for JupyterLab, some 90 packages, and a file of 100 MB. An upstream replays pages, sidecars and files that were recorded once
-(`recording.py`); `--registry URL` asks a real registry instead. In each round each cache starts empty, and uv runs four times, each time with an empty
+(`recording.py`); `--registry URL` asks a real registry instead. In `far_registry` the recorded one is 10 ms of a round trip away from all that ask it, as a
+registry of the internet is, and there is no file of 100 MB. In each round each cache starts empty, and uv runs four times, each time with an empty
 cache of its own:
 
     compile, cold    `uv pip compile`: pages and sidecars that the cache does not have
@@ -15,7 +16,8 @@ often the cache asked for that file.
 Unit: milliseconds of the client; CPU time of the cache's processes for the whole run, what it does behind the answers of the run included as
 far as it is done a moment later; resident memory after all of it.
 devpi-server and proxpi read the list of all projects first; here it has the recorded ones only.
-Left out: a network between registry and cache, TLS (except with `--registry`), several clients that compile at once, the start of the cache.
+Left out: a network between registry and cache (except in `far_registry`), TLS (except with `--registry`), several clients that compile at once, the
+start of the cache.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from benchmarks.load import Failed, Found, found_of
 from benchmarks.peers import Server
 from benchmarks.peers.caches import CACHES, Cache, PkgIndexCache
 from benchmarks.peers.replaying import NginxUpstream
-from benchmarks.peers.static import StaticUpstream
+from benchmarks.peers.static import DistantUpstream, StaticUpstream
 from benchmarks.plan import Plan
 from benchmarks.recording import Recording
 from benchmarks.rounds import Column, Sample, Series
@@ -45,6 +47,8 @@ _MEMORY_DISK = Path("/dev/shm")
 """uv writes its cache and what it installs here, in memory, if the system has it: on a disk an install takes 12 seconds, with any cache or none."""
 _STARTED_SECONDS = 2.0
 """Until what a program does after its start is done."""
+_FAR = 10.0
+"""Milliseconds of a round trip to a registry that is far away, such as the nearest machine of a content network."""
 _UV = "90 packages with uv"
 _FILE = "A file of 100 MB that the cache does not have"
 _COMPILE = {each: Column(table=_UV, title=f"compile, {each}", connections=1, shows="took") for each in ("cold", "warm")}
@@ -90,7 +94,16 @@ class _Row:
 
 
 def run(plan: Plan) -> Report:
-    """Measure."""
+    """Measure with a registry on this machine."""
+    return _run(plan)
+
+
+def run_far(plan: Plan) -> Report:
+    """Measure with a registry that is far away."""
+    return _run(plan, away=_FAR)
+
+
+def _run(plan: Plan, *, away: float = 0.0) -> Report:
     if not installing.uv():
         raise Failed("uv is not installed; install the project's test extra")
     where = machine.describe()
@@ -98,14 +111,23 @@ def run(plan: Plan) -> Report:
     if plan.registry:
         series = _measured(plan, kept, plan.registry.removesuffix("/").removesuffix("/simple"), upstream=None)
         return plan.made_of("read_through", where, series, driver="uv, a real registry")
-    large = recording.write_large(kept, plan.large_bytes)
+    large = [] if away else recording.write_large(kept, plan.large_bytes)
     site = Site(root=kept.root, manifest=plan.site.manifest)
     replaying = NginxUpstream(site, plan.directory("upstream"))
     upstream: Server = StaticUpstream(site, plan.directory("upstream")) if replaying.missing() else replaying
-    with plan.started(upstream):
-        kept.write_pages(f"http://127.0.0.1:{upstream.port}")
-        series = _measured(plan, kept, f"http://127.0.0.1:{upstream.port}", upstream=upstream, large=large)
+    with plan.started(upstream, *_between(plan, upstream, away)) as servers:
+        registry = f"http://127.0.0.1:{servers[-1].port}"
+        kept.write_pages(registry)
+        series = _measured(plan, kept, registry, upstream=upstream, large=large)
+    if away:
+        return plan.made_of("far_registry", where, series, driver=f"uv, {away:g} ms to the registry")
     return plan.made_of("read_through", where, series, driver="uv")
+
+
+def _between(plan: Plan, upstream: Server, away: float) -> Iterator[Server]:
+    """The server that stands for the way to an upstream that is far away."""
+    if away:
+        yield DistantUpstream(plan.site, plan.directory("distance"), target=upstream, milliseconds=away)
 
 
 def _measured(

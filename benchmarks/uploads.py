@@ -96,7 +96,7 @@ def upload_sample(target: UploadTarget, column: Column, number: int, plan: Plan)
     """Have each client of a column send wheels of versions that only this round has, for the plan's time and at least 20."""
     clients, count = column.connections, plan.uploads
     first = ((number + 2) * 10 + clients) * 10_000
-    lanes = [[_request(target, first + lane * count + each) for each in range(count)] for lane in range(clients)]
+    lanes = [[upload_request(target, first + lane * count + each) for each in range(count)] for lane in range(clients)]
 
     start = 0.0
 
@@ -129,7 +129,8 @@ def upload_sample(target: UploadTarget, column: Column, number: int, plan: Plan)
     )
 
 
-def _request(target: UploadTarget, number: int) -> bytes:
+def upload_request(target: UploadTarget, number: int) -> bytes:
+    """The whole request of an upload: a wheel of a version that only this number has."""
     kind, body = upload_form(upload_wheel(target.project, number), target.project)
     headers = {
         "Host": f"127.0.0.1:{target.port}",

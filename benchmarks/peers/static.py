@@ -1,11 +1,13 @@
-"""The static index that mirrors mirror (`benchmarks.upstream`), started like any other server and never measured."""
+"""The static index that mirrors mirror (`benchmarks.upstream`), and the way to one that is far away. Started like any other server, never measured."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from benchmarks import machine
+from benchmarks.fixtures import Site
 from benchmarks.peers import ROOT, Server
 
 
@@ -31,3 +33,31 @@ class StaticUpstream(Server):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+class DistantUpstream(Server):
+    """Another upstream as it is from far away (`benchmarks.distance`)."""
+
+    name = "distant upstream"
+
+    def __init__(self, site: Site, place: Path, *, target: Server, milliseconds: float) -> None:
+        """`milliseconds`: of a round trip."""
+        super().__init__(site, place)
+        self._target = target
+        self._milliseconds = milliseconds
+
+    def missing(self) -> str:
+        return ""
+
+    def version(self) -> str:
+        return ""
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+    def command(self) -> Sequence[str]:
+        ports = [str(self.port), str(self._target.port)]
+        return [sys.executable, "-m", "benchmarks.distance", *ports, str(self._milliseconds)]
+
+    def pinned(self, command: Sequence[str]) -> Sequence[str]:
+        return machine.driver_command(command)
