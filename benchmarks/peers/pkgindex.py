@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -75,9 +76,12 @@ class PkgIndex(Server):
         from importlib.metadata import version as installed
 
         try:
-            return installed("pkgindex")
+            version = installed("pkgindex")
         except PackageNotFoundError:
-            return "this source tree"
+            version = "this source tree"
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        return f"{version} at {commit}" if commit else version
 
     def prepare(self) -> None:
         asyncio.run(self._put_files())
@@ -107,13 +111,11 @@ class PkgIndex(Server):
 
     def uploads(self) -> Iterator[UploadTarget]:
         credentials = base64.b64encode(f"root:{self._password}".encode()).decode()
-        largest = page_project(max(self.site.sizes))
-        for label, project in (
-            ("pkgindex", NEW_PROJECT),
-            (f"pkgindex, into a project of {max(self.site.sizes):,} files", largest),
-        ):
+        into = [("", NEW_PROJECT)]
+        into += [(f", into a project of {size:,} files", page_project(size)) for size in self.site.sizes[-2:]]
+        for suffix, project in into:
             yield UploadTarget(
-                label=label,
+                label=f"pkgindex{suffix}",
                 pid=self.pid,
                 port=self.port,
                 path="/legacy/",
