@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -54,6 +55,7 @@ class Running:
                 env={**clean_environment(), "HOME": str(self.home), **self._environ},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         until = time.monotonic() + 60
         while not await self._answers():
@@ -71,7 +73,7 @@ class Running:
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
-            process.send_signal(number)
+            os.killpg(process.pid, number)  # hypercorn's worker would outlive it
             await process.wait()
 
     @property
