@@ -164,9 +164,9 @@ class Replays:
 
         `moment` is one before the request was admitted. `kind`: `page` or `file`. `length`: that of the body, which the answer to HEAD need not have.
         """
-        if reply.holding is None or len(reply.body) > self._limit // _BODY_SHARE or not _is_repeatable(request):
+        if reply.holding is None or len(reply.body) > self._limit // _BODY_SHARE:
             return
-        if not self._came_before(data) or not self._is_of_this_tree(moment):
+        if not self._came_before(data) or not _is_repeatable(request) or not self._is_of_this_tree(moment):
             return
         checks = identified(), reply.holding()
         if checks[0] is None or checks[1] is None:
