@@ -135,10 +135,8 @@ class Resolving:
     def _lineage(self, tree: Tree, start: IndexName) -> Lineage:
         if self._lineages[0] != tree.serial:
             self._lineages = tree.serial, {}
-        known = self._lineages[1].get(start)
-        if known is None:
-            known = self._lineages[1][start] = lineage(tree, start)
-        return known
+        known = self._lineages[1]
+        return known.get(start) or known.setdefault(start, lineage(tree, start))
 
     async def _resolve(
         self,
