@@ -29,6 +29,7 @@ logger = logging.getLogger("pkgindex.access")
 _encoder = msgspec.json.Encoder()
 _clock = SystemClock()
 _TEXT_LIMIT = 500
+"""The most characters of a text from a request. JSON at most doubles them, so that every line fits into one write."""
 _GATHER_SECONDS: Final = 0.05
 _MOST_WAITING: Final = 4 * 1024 * 1024
 """Bytes of lines that wait for a worker. Then the event loop waits for the log."""
@@ -207,7 +208,9 @@ class JsonFormatter(logging.Formatter):
 
 def _plain(text: str) -> str:
     """Text from a request in ASCII. JSON cannot hold bytes that are not UTF-8, and some log viewers begin a new line at U+2028."""
-    return text[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
+    return (
+        text[:_TEXT_LIMIT].encode("ascii", "backslashreplace")[:_TEXT_LIMIT].decode()
+    )  # ten characters may stand for one
 
 
 def _encodable(text: str) -> str:

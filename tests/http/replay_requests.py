@@ -123,7 +123,7 @@ class Generator:
         if rng.random() < 0.1:
             headers[rng.choice(["If-Match", "User-Agent", "Connection"])] = rng.choice(['"x"', "pip/24", "keep-alive"])
         if path in FILES and rng.random() < 0.2:
-            headers[rng.choice(["Range", "If-Modified-Since"])] = rng.choice(
+            headers[rng.choice(["Range", "If-Modified-Since", "If-Unmodified-Since", "If-Range"])] = rng.choice(
                 ["bytes=0-9", "bytes=-7", "bytes=99999999-", "Fri, 01 Jan 2100 00:00:00 GMT"]
             )
         if self._proxied and rng.random() < 0.5:

@@ -19,6 +19,7 @@ from passlib.hash import ldap_sha1
 from pkgindex_core.changes import (
     Change,
     DropFile,
+    DropIndex,
     DropProject,
     DropToken,
     DropUser,
@@ -228,6 +229,29 @@ class World:
         )
         await self.apply(PutIndex(replace(config, **options)))
 
+    async def make_index_again(self, rng: random.Random) -> None:
+        name = rng.choice([DEV, PRIVATE])
+        config = (await self.engine.store.tree()).indexes[name]
+        await self.apply(DropIndex(name))
+        if rng.random() < 0.5:
+            self.clock.advance(0.1)
+        await self.apply(PutIndex(config))
+        for project in PROJECTS if rng.random() < 0.7 else ():
+            await self.apply(PutFile(name, project, _file(project, rng.choice(_VERSIONS))))
+
+    async def change_policies(self, rng: random.Random) -> None:
+        """Files are held back for a while, as they were published at the start of the world or now."""
+        index = rng.choice([DEV, PRIVATE, MIRROR])
+        config = (await self.engine.store.tree()).indexes[index]
+        lines = rng.choice(
+            [[], ["cooldown 1h"], ["cooldown 10m", "cooldown off for other"], ["quarantine"], ["cooldown 2d"]]
+        )
+        await self.apply(PutIndex(changed_config(config, policies=lines)))
+        project = rng.choice(PROJECTS)
+        if index != MIRROR:
+            file = replace(_file(project, rng.choice(_VERSIONS)), upload_time=self.clock.now())
+            await self.apply(PutFile(index, project, file))
+
     async def change_password(self, rng: random.Random) -> None:
         hashed = hash_of(rng.choice(["correct horse", "another"]))
         await self.apply(PutUser(User(name="anna", password_hash=hashed)))
@@ -265,7 +289,7 @@ class World:
         self.groups.update(rng.choice([{"carl": ("team",)}, {"carl": ()}, {}]))
 
     async def wait(self, rng: random.Random) -> None:
-        self.clock.advance(rng.choice([0.1, 0.3, 5, 61, 61, 400]))
+        self.clock.advance(rng.choice([0.1, 0.3, 5, 61, 61, 400, 3000]))
 
     async def add_upstream(self, rng: random.Random) -> None:
         project = rng.choice(PROJECTS)
@@ -305,7 +329,7 @@ class World:
 _CHANGES = [
     *("put", "delete", "yank", "mark", "drop_project", "change_index", "change_password", "drop_user", "add_user"),
     *("new_token", "revoke_token", "write_passwords", "change_elsewhere", "wait", "wait", "add_upstream"),
-    *("change_mirror", "change_shelf", "change_shelf"),
+    *("change_mirror", "change_shelf", "change_shelf", "make_index_again", "change_policies", "change_policies"),
 ]
 
 

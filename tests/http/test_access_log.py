@@ -122,6 +122,21 @@ async def test_lines_are_written_together_but_not_cut(
     assert [len(json.loads(line)["agent"]) for each in written for line in each.splitlines()] == [*range(0, 400, 10)]
 
 
+@pytest.mark.parametrize("character", ["\U0001f600", '"', "\\"], ids=["beyond ASCII", "quote", "backslash"])
+async def test_a_line_of_characters_that_are_written_longer_is_one_write(
+    serve: Serve, logs: Logs, monkeypatch: pytest.MonkeyPatch, character: str
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(logging.getLogger("pkgindex.access").handlers[0], "stream", Writes(written))
+    text = (character * 1000).encode()
+    async with serve(access_log=True) as served, connected(served.address) as (reader, writer):
+        writer.write(b"GET /+live HTTP/1.1\r\nHost: x\r\nUser-Agent: %s\r\n\r\n" % text)
+        assert (await read_answer(reader)).status == 200
+    (line,) = written
+    assert len(line) <= select.PIPE_BUF
+    assert len(json.loads(line)["agent"]) == 500
+
+
 async def test_no_answer_waits_for_a_reader_of_the_log(
     serve: Serve, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,9 +16,11 @@ from concurrent.futures import Executor
 from functools import partial
 from operator import attrgetter
 
+import msgspec
 from msgspec import Struct
 
 from pkgindex_core.compression import GzipPart, gzip_of, gzip_part
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import ProjectName
@@ -32,6 +34,7 @@ Read = Callable[[str], AsyncIterator[Rows]]
 """Yields the rows of one stored list behind a name, in batches."""
 
 _name_of = attrgetter("name")
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class LongList(Struct, frozen=True, kw_only=True):
@@ -53,7 +56,8 @@ class _ListSection(Struct, frozen=True):
 
     bound: ProjectName | None
     """None: to the end."""
-    hosted: Rows
+    hosted: Sha256
+    """Names the hosted rows, which would take more memory than the body."""
     part: GzipPart
 
 
@@ -87,7 +91,7 @@ class LongLists:
         else:
             for each in former.sections:
                 after = sections[-1].bound or "" if sections else ""
-                if each.hosted != _hosted(wanted.hosted, after, each.bound):
+                if each.hosted != _named(_hosted(wanted.hosted, after, each.bound)):
                     stored = tuple([await _between(read, after, each.bound) for read in wanted.stored])
                     each = await self._section(wanted, sections, each.bound, stored)  # noqa: PLW2901 - the same section
                 sections.append(each)
@@ -106,7 +110,7 @@ class LongLists:
             names = united((hosted, *stored))
             return gzip_part(wanted.renderer.list_part(ProjectList(names=names), first=not before))
 
-        return _ListSection(bound, hosted, await in_worker(self._workers, write))
+        return _ListSection(bound, _named(hosted), await in_worker(self._workers, write))
 
 
 def _joined(wanted: LongList, sections: Sequence[_ListSection]) -> _KeptList:
@@ -125,6 +129,10 @@ def _hosted(rows: Rows, after: str, bound: ProjectName | None) -> Rows:
     """The rows behind a name, up to another one."""
     first = bisect_right(rows, after, key=_name_of)
     return rows[first:] if bound is None else rows[first : bisect_right(rows, bound, key=_name_of)]
+
+
+def _named(rows: Rows) -> Sha256:
+    return sha256_of(_encode(rows))
 
 
 async def _divided(parts: AsyncIterator[Part]) -> AsyncIterator[tuple[ProjectName | None, Part]]:

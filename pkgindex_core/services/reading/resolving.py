@@ -57,7 +57,8 @@ class Resolving:
         self._sources = sources
         self._admission = admission
         self._currency = currency
-        self._lineages: dict[IndexName, tuple[Serial, Lineage]] = {}
+        self._lineages: tuple[Serial, dict[IndexName, Lineage]] = Serial(-1), {}
+        """Those of the latest tree: indexes of earlier ones may be gone."""
         self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _KeptResolution] = BoundedCache(
             _KEPT_LAYERS, size_of=lambda each: len(each.touchable)
         )
@@ -132,11 +133,10 @@ class Resolving:
         return all(source.is_current(config, project, standing) for source, config, standing in known.asked)
 
     def _lineage(self, tree: Tree, start: IndexName) -> Lineage:
-        known = self._lineages.get(start)
-        if known is None or known[0] != tree.serial:
-            known = (tree.serial, lineage(tree, start))
-            self._lineages[start] = known
-        return known[1]
+        if self._lineages[0] != tree.serial:
+            self._lineages = tree.serial, {}
+        known = self._lineages[1]
+        return known.get(start) or known.setdefault(start, lineage(tree, start))
 
     async def _resolve(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import random
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +91,25 @@ async def test_an_upload_reads_one_section(workers: ThreadPoolExecutor) -> None:
     stored.read_rows = 0
     assert await lists.body(wanted(hosted([]), [stored.read], JsonRenderer(), tag="2")) == second
     assert not stored.read_rows
+
+
+async def test_no_more_memory_is_kept_than_is_counted(workers: ThreadPoolExecutor) -> None:
+    """Of many hosted names only the compressed list stays."""
+    stored, lists = Stored(_NAMES, 1), LongLists(limit=_LIMIT, workers=workers)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        rows = hosted([ProjectName(f"h{number:05}") for number in range(5000)])
+        await lists.body(wanted(rows, [stored.read], JsonRenderer(), tag="1"))
+        del rows
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        counted = lists.kept.size
+        lists.kept.drop("all")
+        gc.collect()
+        assert 0 < before - tracemalloc.get_traced_memory()[0] < counted + 30_000  # and the sections themselves
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_list_that_is_too_long_is_not_kept(workers: ThreadPoolExecutor) -> None:

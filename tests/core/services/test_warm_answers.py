@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pkgindex_core.changes import MirrorPage, PutToken, PutUser
+from pkgindex_core.changes import DropIndex, MirrorPage, PutToken, PutUser
 from pkgindex_core.digests import Sha256
 from pkgindex_core.models import PageHead, Token, User
 from pkgindex_core.names import IndexName, ProjectName
@@ -125,3 +125,15 @@ async def test_a_short_list_is_answered_without_another_thread(
         monkeypatch.setattr(world.engine.workers, "submit", None)
         assert await listed() == first
         assert OURS[0].encode() in first
+
+
+async def test_nothing_stays_of_indexes_that_were_deleted(open_world: Open) -> None:
+    """Build jobs make an index each, and delete it afterwards."""
+    async with open_world() as world:
+        resolving = world.engine.pages._resolving
+        for number in range(20):
+            index = await world.index(f"root/job{number}")
+            await resolving.chain(index, Principal())
+            await world.engine.store.apply([DropIndex(index)], who="[test]")
+        await resolving.chain(DEV, Principal())
+        assert [*resolving._lineages[1]] == [DEV]
