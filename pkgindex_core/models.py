@@ -173,7 +173,9 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     metadata_offered: bool = False
     """PEP 658: a sidecar is served, but its digest is not known yet."""
     metadata_refuted: Sha256 | None = None
-    """Mirrored files: a digest that the upstream gives for the sidecar and that does not match the wheel's own metadata."""
+    """Mirrored files: a digest that the upstream gives for the sidecar and that does not match the wheel's own metadata. Empty: the upstream
+    announces a sidecar without a digest, and there is none.
+    """
     provenance: str = ""
     """PEP 740. Mirrored files: absolute https URL at the upstream. Hosted files: the path of their provenance below their index."""
     publisher: str = ""

@@ -197,6 +197,49 @@ async def test_a_wheel_without_metadata_is_missing_its_sidecar(
         await mirror.sidecar(WHEEL.filename)
 
 
+@pytest.mark.parametrize("announced", [True, {"sha256": "0" * 64}], ids=["without a digest", "with a digest"])
+async def test_a_sidecar_that_is_announced_and_not_there_is_announced_no_more(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, announced: bool | dict[str, str]
+) -> None:
+    """Installers take an announced sidecar that is missing for an error, and do not look into the wheel."""
+    other = build_wheel("other", "1.0")
+    bare = BuiltFile(filename=WHEEL.filename, data=other.data, metadata=b"", sha256=other.sha256)
+    upstream.add("demo", bare, core_metadata=announced)
+    upstream.script("sidecar", behaviours.status(404))
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    with pytest.raises(Missing):
+        await mirror.sidecar(WHEEL.filename)
+    told = await mirror.file(WHEEL.filename)
+    assert (told.metadata_sha256, told.metadata_offered) == (None, False)
+    # It stays so while the upstream announces the same, whatever else changes.
+    upstream.add("demo", OTHER)
+    mirror.clock.advance(10_000)
+    assert (await mirror.refresh()).state == "fresh"
+    assert len(await mirror.files()) == 2
+    assert await mirror.file(WHEEL.filename) == told
+    # A digest that it announces later is believed again.
+    upstream.projects["demo"].clear()
+    upstream.add("demo", bare, core_metadata={"sha256": "1" * 64})
+    mirror.clock.advance(10_000)
+    await mirror.refresh()
+    assert (await mirror.file(WHEEL.filename)).metadata_sha256 == "1" * 64
+
+
+async def test_a_sidecar_that_cannot_be_asked_for_stays_announced(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    other = build_wheel("other", "1.0")
+    bare = BuiltFile(filename=WHEEL.filename, data=other.data, metadata=b"", sha256=other.sha256)
+    upstream.add("demo", bare, core_metadata=True)
+    upstream.script("sidecar", behaviours.status(503))
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    with pytest.raises((Unavailable, BadUpstream)):
+        await mirror.sidecar(WHEEL.filename)
+    assert (await mirror.file(WHEEL.filename)).metadata_offered
+
+
 @pytest.mark.parametrize("point", ["sidecar.read", "sidecar.learned", "behind.blob_learned"])
 async def test_a_sidecar_that_fails_at_any_step_can_be_had_later(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, point: str

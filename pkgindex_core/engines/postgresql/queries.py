@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -362,6 +363,8 @@ SELECT serial, at, who, by_digest, packed, changes FROM (
     FROM (SELECT * FROM commits WHERE serial > $1 ORDER BY serial LIMIT $2) AS following
 ) AS measured WHERE before <= {ANSWER_BYTES} ORDER BY serial"""
 
+_LENGTHS: Final = "SELECT digest, octet_length(kept) FROM pages WHERE digest = ANY($1::bytea[])"
+
 
 async def commits(sessions: Sessions, after: Serial, limit: int) -> Sequence[Commit]:
     rows = await sessions.rows(_COMMITS, max(after, 0), max(limit, 0))
@@ -369,8 +372,16 @@ async def commits(sessions: Sessions, after: Serial, limit: int) -> Sequence[Com
         (Serial(serial), Timestamp(at), who, by_digest, changes)
         for (serial, at, who, by_digest), changes in some_changes(map(tuple, rows))
     ]
-    digests = {digest for *_, by_digest, changes in found if by_digest for digest in kept_of(changes)}
-    kept = await _logged(sessions, digests) if digests else {}
+    digests = {serial: kept_of(changes) for serial, _, _, by_digest, changes in found if by_digest}
+    lengths = dict(await sessions.rows(_LENGTHS, [*chain(*digests.values())])) if any(digests.values()) else {}
+    left = ANSWER_BYTES
+    for count, (serial, *_) in enumerate(found, 1):
+        left -= sum(lengths.get(digest, 0) for digest in digests.get(serial, ()))
+        if left < 0:
+            del found[count:]
+            break
+    named = {digest for serial, *_ in found for digest in digests.get(serial, ())}
+    kept = await _logged(sessions, named) if named else {}
     return [
         Commit(serial=serial, at=at, who=who, changes=with_kept(changes, kept) if by_digest else changes)
         for serial, at, who, by_digest, changes in found

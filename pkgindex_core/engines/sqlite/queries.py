@@ -18,7 +18,7 @@ import msgspec
 from pkgindex_core.changes import Commit
 from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
-from pkgindex_core.engines.packing import changes_of, kept_of, release_of, some_changes, with_kept
+from pkgindex_core.engines.packing import ANSWER_BYTES, changes_of, kept_of, release_of, some_changes, with_kept
 from pkgindex_core.engines.sqlite import segments
 from pkgindex_core.engines.sqlite.database import LIVE, NOW
 from pkgindex_core.engines.touches import LOG_BYTES
@@ -473,17 +473,16 @@ def commits(reader: Reader, after: Serial, limit: int) -> Sequence[Commit]:
     )
     with contextlib.closing(found):
         read = [*some_changes(found)]
-    return [
-        Commit(
-            serial=Serial(serial),
-            at=Timestamp(at),
-            who=who,
-            changes=with_kept(changes, {digest: _logged(reader, digest) for digest in kept_of(changes)})
-            if by_digest
-            else changes,
-        )
-        for (serial, at, who, by_digest), changes in read
-    ]
+    answer = []
+    left = ANSWER_BYTES
+    for (serial, at, who, by_digest), changes in read:
+        kept = {digest: _logged(reader, digest) for digest in kept_of(changes)} if by_digest else {}
+        whole = with_kept(changes, kept) if by_digest else changes
+        answer.append(Commit(serial=Serial(serial), at=Timestamp(at), who=who, changes=whole))
+        left -= sum(map(len, kept.values()))
+        if left < 0:
+            break
+    return answer
 
 
 def touched(reader: Reader, serials: Sequence[Serial]) -> Touched | Everything:

@@ -6,6 +6,7 @@ import pytest
 
 from pkgindex_core.changes import DropIndex, DropMirrorPage, MirrorPage, PutIndex
 from pkgindex_core.digests import sha256_of
+from pkgindex_core.engines.packing import ANSWER_BYTES
 from pkgindex_core.errors import Refused
 from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.formats.fragments import page_row
@@ -44,6 +45,27 @@ class KeptPageCases(IndexStoreCases):
         assert list(await self.store.projects(MIRROR)) == [ProjectRow(DEMO, "Demo", serial)]
         assert await self.store.project_count(MIRROR) == 1
         assert await self.files(MIRROR, DEMO, at=seeded) is None
+
+    async def test_long_pages_come_from_the_log_a_few_at_a_time(self) -> None:
+        """The log has digests in their place, which are short."""
+        seeded = await self.seed()
+        for number in range(8):
+            files = (
+                mirrored(f"demo-{number}.{part}.tar.gz", yanked=sha256_of(f"{number} {part}".encode()))
+                for part in range(3000)
+            )
+            await self.commit(MirrorPage(MIRROR, DEMO, head("Demo"), kept=kept(*files)))
+        after, lengths = seeded, []
+        while commits := await self.store.commits(after):
+            pages = [
+                len(change.kept) for commit in commits for change in commit.changes if isinstance(change, MirrorPage)
+            ]
+            lengths.append(pages)
+            assert [commit.serial for commit in commits] == [*range(after + 1, after + 1 + len(commits))]
+            after = commits[-1].serial
+        assert sum(map(len, lengths)) == 8
+        if self.survives_reopening:  # a store in memory has them anyway
+            assert all(sum(pages[:-1]) <= ANSWER_BYTES for pages in lengths)
 
     async def test_a_page_in_one_piece_without_files_is_held(self) -> None:
         await self.seed()

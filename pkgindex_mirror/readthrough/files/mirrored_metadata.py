@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import sha256_of
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.errors import Missing, PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.models import File, IndexConfig
@@ -139,6 +140,8 @@ class MirroredMetadata:
             # The ranges failed, or gave other bytes than the announced ones: fetch and verify the whole wheel.
             whole = self._files.start(index, project, file, kept=self._files.keeps(index, project))
             local = await self._read_from(await arrived(whole), project, file)
+        if isinstance(local, Odd) and not failures:
+            await self._amend(index, project, {file.filename: partial(_without_sidecar, read=file)})
         return self._judge(local, file, failures), None
 
     async def _read_from(self, wheel: ByteSource, project: ProjectName, file: File) -> bytes | Odd:
@@ -194,6 +197,15 @@ def _with_sidecar(now: File, read: File, blob: Blob) -> File:
         return now
     wrong = read.metadata_sha256 or now.metadata_refuted
     return replace(now, metadata_sha256=blob.sha256, metadata_offered=False, metadata_refuted=wrong)
+
+
+def _without_sidecar(now: File, read: File) -> File:
+    """Announce no sidecar any more: the verified wheel has none, and the upstream did not give what it announced."""
+    is_announced = now.metadata_sha256 or now.metadata_offered
+    if not is_announced or now.url != read.url or now.metadata_sha256 != read.metadata_sha256:
+        return now
+    refuted = now.metadata_sha256 or Sha256("")
+    return replace(now, metadata_sha256=None, metadata_offered=False, metadata_refuted=refuted)
 
 
 def _is_announced(data: bytes, file: File) -> bool:
