@@ -17,7 +17,9 @@ import uvloop
 _CHUNK = 256 * 1024
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, seconds: float, earliest: float) -> None:
+async def _carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, seconds: float, earliest: float
+) -> None:
     """Pass on what comes, in its order, each piece `seconds` after it came. Nothing sets out before `earliest`, on the loop's clock."""
     loop = asyncio.get_running_loop()
     under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
