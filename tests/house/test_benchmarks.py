@@ -95,11 +95,11 @@ def test_every_question_is_answered_once_on_a_small_scale(root: Path) -> None:
     rows = [line for line in done.stdout.splitlines() if line.startswith("| pkgindex")]
     # Four tables of pages, of a hosted and a mirrored project; the 304s of both; files; uploads into two projects; a growing project;
     # two tables of inherited pages; the requests of devpi list (and its commands, where the client is installed); the start;
-    # a first page; three ways to publish; starts over a directory, and answers from one; uv through a cache, and a large file;
+    # a first page; three ways to publish; starts over a directory, and answers from one; uv through a cache, a large file, and uv with a far registry;
     # a list of projects; uploads by commands; three tables of pages for people; a mirror, and one with a long list (where nginx can send the registry).
     mirrors = 0 if NginxRegistry(root).missing() else 2
     client = 0 if environments.missing("devpi-client") else 1
-    assert len(rows) == 4 * 2 + 2 + 1 + 2 + 1 + 2 + (1 + client) + 1 + 1 + 3 + 2 + 2 + 1 + 1 + 3 + mirrors
+    assert len(rows) == 4 * 2 + 2 + 1 + 2 + 1 + 2 + (1 + client) + 1 + 1 + 3 + 2 + 3 + 1 + 1 + 3 + mirrors
     assert not any("| - |" in row for row in rows), "something was left out"
     assert "left out" not in done.stderr
 
