@@ -30,28 +30,28 @@ _GZIP_LEVEL = 1
 times as long for 10 % more bytes."""
 _GZIP_BITS = 16 + isal_zlib.MAX_WBITS
 """A window of 32 KiB, and the header of gzip in place of zlib's."""
-_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _RECODED_BYTES = 256 * 1024
 _ZSTD_LEVEL = 1
 """Faster than higher levels, and its pages are smaller than those of most of them."""
 
 
-def compress(body: bytes, coding: str) -> bytes:
+def compress(body: bytes | memoryview, coding: str) -> bytes:
     """Compress a body; `identity` returns it unchanged. The same input gives the same bytes."""
     if coding == "gzip":
         return isal_zlib.compress(body, _GZIP_LEVEL, _GZIP_BITS)  # its header says no time
     if coding == "zstd":
         return zstd.compress(body, _ZSTD_LEVEL)
-    return body
+    return bytes(body)  # no copy of bytes
 
 
-def decompress(body: bytes, coding: str) -> bytes:
+def decompress(body: bytes | memoryview, coding: str) -> bytes:
     """Undo `compress`. For trusted bodies only: the size of the result is not bounded."""
     if coding == "gzip":
         return isal_zlib.decompress(body, _GZIP_BITS)
     if coding == "zstd":
         return zstd.decompress(body)
-    return body
+    return bytes(body)  # no copy of bytes
 
 
 def zstd_decompressor(memory_bytes: int) -> zstd.ZstdDecompressor:
@@ -95,15 +95,15 @@ def gzip_of(parts: Sequence[GzipPart]) -> tuple[bytes, Sequence[GzipPart]]:
         crc = isal_zlib.crc32_combine(crc, part.crc, part.size)
         size += part.size
     ends = struct.pack("<II", crc, size % 2**32)
-    body = b"".join([_GZIP_HEADER, *(part.data for part in parts), ends])
-    view, place, views = memoryview(body), len(_GZIP_HEADER), []
+    body = b"".join([GZIP_HEADER, *(part.data for part in parts), ends])
+    view, place, views = memoryview(body), len(GZIP_HEADER), []
     for part in parts:
         views.append(GzipPart(view[place : place + len(part.data)], part.crc, part.size))
         place += len(part.data)
     return body, views
 
 
-def recoded(body: bytes, coding: str) -> bytes:
+def recoded(body: bytes | memoryview, coding: str) -> bytes:
     """Compress a trusted body of gzip by another coding, piece by piece."""
     plain, coder = inflater("gzip"), Compressor(coding)
     for start in range(0, len(body), _RECODED_BYTES):

@@ -45,7 +45,8 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     status: int = 200
     headers: Mapping[str, str] = {}
-    body: bytes = b""
+    body: bytes | memoryview = b""
+    """A view of a file that is mapped, for long lists: it is sent without a copy."""
     reason: str = ""
     holding: Holding | None = None
     """Makes a check whether the handler would give an equal answer to an equal request of the same principal. See `replays`."""
@@ -68,7 +69,7 @@ class WholeResponse(web.StreamResponse):
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
-        body = b"" if request.method == "HEAD" else self._reply.body
+        body: bytes | memoryview = b"" if request.method == "HEAD" else self._reply.body
         head = head_bytes(self._reply, keep_alive=bool(self._keep_alive), version=request.version)
         write_whole(transport, head, body)
         self._body_length = len(body)
@@ -84,10 +85,10 @@ class WholeResponse(web.StreamResponse):
             await self._req.protocol._drain_helper()
 
 
-def write_whole(transport: asyncio.WriteTransport, head: bytes, body: bytes) -> None:
+def write_whole(transport: asyncio.WriteTransport, head: bytes, body: bytes | memoryview) -> None:
     """Write an answer."""
     if len(body) <= _COPIED_BYTES:
-        transport.write(head + body)
+        transport.write(b"".join((head, body)))
     else:  # no copy: slow clients that get the same page share its bytes
         transport.write(head)
         transport.write(body)

@@ -62,7 +62,7 @@ class PageAnswer(Struct, frozen=True, kw_only=True):
     media_type: str
     coding: str
     serial: Serial
-    body: bytes | None
+    body: bytes | memoryview | None
     public: bool
     """Whether all clients get the same, with and without credentials."""
     stale: tuple[tuple[IndexName, str], ...] = ()

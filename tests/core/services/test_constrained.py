@@ -43,7 +43,7 @@ async def names(world: World, index: str) -> list[str]:
         IndexName(index), principal=Principal(), media_type=JSON_V1, coding="identity", if_none_match=None
     )
     assert answer.body is not None
-    return [each["name"].lower() for each in json.loads(answer.body)["projects"]]
+    return [each["name"].lower() for each in json.loads(bytes(answer.body))["projects"]]
 
 
 async def documents(world: World, index: str, project: str) -> dict[str, Any]:

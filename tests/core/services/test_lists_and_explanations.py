@@ -32,12 +32,12 @@ async def listing(
 
 def names(answer: PageAnswer) -> list[str]:
     assert answer.body is not None
-    return [each["name"] for each in json.loads(answer.body)["projects"]]
+    return [each["name"] for each in json.loads(bytes(answer.body))["projects"]]
 
 
 def serials(answer: PageAnswer) -> dict[str, int]:
     assert answer.body is not None
-    return {each["name"]: each["_last-serial"] for each in json.loads(answer.body)["projects"]}
+    return {each["name"]: each["_last-serial"] for each in json.loads(bytes(answer.body))["projects"]}
 
 
 async def test_a_list_holds_our_names_and_the_mirrors_once_each_and_sorted(open_world: Open) -> None:
@@ -86,7 +86,7 @@ async def test_a_list_of_which_nothing_is_known_is_unknown_and_otherwise_says_wh
         await world.put(DEV, NUMPY, "numpy-1.0-py3-none-any.whl")
         answer = await listing(world)
         assert answer.body is not None
-        assert [each["name"] for each in json.loads(answer.body)["projects"]] == ["numpy"]
+        assert [each["name"] for each in json.loads(bytes(answer.body))["projects"]] == ["numpy"]
         assert [index for index, _ in answer.unknown] == [PYPI]
 
 
@@ -165,7 +165,7 @@ async def test_a_list_is_written_once_for_all_who_ask(open_world: Open, monkeypa
         written = []
         make = LongLists._make
 
-        async def counted(*arguments: object) -> bytes:
+        async def counted(*arguments: object) -> bytes | memoryview:
             written.append(1)
             return await make(*arguments)  # type: ignore[arg-type]  # whatever it was called with
 

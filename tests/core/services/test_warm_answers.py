@@ -119,7 +119,7 @@ async def test_a_short_list_is_answered_without_another_thread(
                 DEV, principal=Principal(), media_type=JSON_V1, coding="identity", if_none_match=None
             )
             assert answer.body is not None
-            return answer.body
+            return bytes(answer.body)
 
         first = await listed()
         monkeypatch.setattr(world.engine.workers, "submit", None)
