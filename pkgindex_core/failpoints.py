@@ -76,6 +76,9 @@ POINTS: Final[frozenset[str]] = frozenset(
         "commit.begun",
         "commit.written",
         "commit.committed",
+        # a file of a cache that processes share
+        "mapped.written",
+        "mapped.renamed",
         # notes in SQLite, written without a commit
         "notes.written",
         "notes.committed",

@@ -11,6 +11,8 @@ from pkgindex_core.urls import masked
 
 PASSWORD_FILE: Final = "root-password"  # noqa: S105 - the name of a file
 """The file with the generated password of `root`, until that is changed."""
+LISTS: Final = "lists"
+"""The directory of long project lists, which the processes of a server share (`services.reading.list_files`). It may be removed at any time."""
 
 
 def make_private(directory: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
+from pkgindex_core.composition.data_directory import LISTS
 from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.shared import Shared
 from pkgindex_core.composition.stores import Stores
+from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.services.administering.ownership import identity_of
 from pkgindex_core.services.reading.building import Building
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.finding import Finding
+from pkgindex_core.services.reading.list_files import ListFiles
+from pkgindex_core.services.reading.listing import SHARE as LISTS_SHARE
 from pkgindex_core.services.reading.listing import Listings
 from pkgindex_core.services.reading.long_pages import LongPages
 from pkgindex_core.services.reading.offering import Offering
@@ -30,7 +36,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     files: Files
 
 
-def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Context) -> Reading:
+def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Context, settings: Settings) -> Reading:
     """Make the services over one store."""
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     admission, filters, renderers = offered.admission, offered.filters, offered.renderers
@@ -40,6 +46,14 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
         assembling=shared.assembling,
         renderers=renderers,
         limit=shared.bodies.limit // _SHARE,
+        workers=workers,
+    )
+    list_files = ListFiles(
+        context.data / LISTS,
+        limit=shared.bodies.limit // LISTS_SHARE,
+        store=store,
+        identity=partial(identity_of, store),
+        clock=clock,
         workers=workers,
     )
     return Reading(
@@ -67,6 +81,8 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
             filters=filters,
             renderers=renderers,
             bodies=shared.bodies,
+            # A store in memory has nothing for another process, or for the next start.
+            list_files=None if settings.store.startswith("memory:") else list_files,
             workers=workers,
         ),
         files=Files(

@@ -93,7 +93,7 @@ class Services:
         self.currency = shared.currency
         self.identity = shared.identity
         self.bodies = shared.bodies
-        reading = make_reading(stores, offered, shared, context)
+        reading = make_reading(stores, offered, shared, context, settings)
         self.pages = reading.pages
         self.listings = reading.listings
         self.files = reading.files

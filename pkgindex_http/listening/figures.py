@@ -23,7 +23,7 @@ BYTES: Final = Meter(
     ("cache",),
     "Memory that is in use for answers. Cache `answers`: whole answers (`replay_bytes`). `pages`: bodies of pages and"
     " short lists (`page_cache_bytes`). `long_pages`: pages of 1,000 files and more, for the next change."
-    " `lists`: lists of mirrors.",
+    " `lists`: lists of mirrors, which the processes of a server share through files in its data directory.",
 )
 LIMIT: Final = Meter("pkgindex_cache_limit_bytes", "gauge", ("cache",), "The most memory that each of these may use.")
 ENTRIES: Final = Meter("pkgindex_cache_entries", "gauge", ("cache",), "How many answers or bodies each of these has.")

@@ -41,6 +41,7 @@ from pkgindex_core.rules.filtering import applying, fingerprints, withheld
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.building import Bodies
+from pkgindex_core.services.reading.list_files import ListFiles
 from pkgindex_core.services.reading.long_lists import LongList, LongLists, Read
 from pkgindex_core.services.reading.pages import PageAnswer
 from pkgindex_core.services.reading.resolving import Resolving
@@ -49,7 +50,7 @@ from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
-_SHARE: Final = 4
+SHARE: Final = 4
 """Long lists take at most a quarter of the bytes of the page cache, beside it."""
 _IN_PLACE: Final = 16 * 1024
 """Bytes of a compressed list that is decompressed in the event loop's thread. It takes less time than a switch of threads, each of which keeps
@@ -85,6 +86,7 @@ class Listings:
         filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         bodies: Bodies,
+        list_files: ListFiles | None,
         workers: Executor,
     ) -> None:
         self._store = store
@@ -96,7 +98,7 @@ class Listings:
         self._bodies = bodies
         self._workers = workers
         self._writing: SingleFlight[bytes] = SingleFlight()
-        self.long_lists = LongLists(limit=bodies.limit // _SHARE, workers=workers)
+        self.long_lists = LongLists(limit=bodies.limit // SHARE, workers=workers, files=list_files)
 
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
@@ -137,7 +139,7 @@ class Listings:
         made_by = recipe(renderer, self._admission, decisions)
         tag = named(recipe=f"{made_by} {contents}")
         name = coded(tag, coding)
-        body: bytes | None = None
+        body: bytes | memoryview | None = None
         if not matches(if_none_match, name):
             # The bytes may contain only what the tag depends on, so not the head: commits elsewhere must not change a list.
             serial = Serial(max([seen.tree.serial, *(stamp for _, stamp in stamps)]))
@@ -182,7 +184,7 @@ class Listings:
                 found.unknown.append((config.name, error))
         return found
 
-    async def _long(self, wanted: LongList, coding: str) -> bytes:
+    async def _long(self, wanted: LongList, coding: str) -> bytes | memoryview:
         """A list that has the names of mirrors, in another coding than gzip after the step that makes it so."""
         body = await self.long_lists.body(wanted)
         if coding == "gzip":
@@ -204,7 +206,7 @@ class Listings:
             self._bodies.put((wanted.tag, kept), body)
         return body if kept == coding else await self._plain(body, kept)
 
-    async def _plain(self, body: bytes, coding: str) -> bytes:
+    async def _plain(self, body: bytes | memoryview, coding: str) -> bytes:
         if len(body) <= _IN_PLACE:
             return decompress(body, coding)
         return await in_worker(self._workers, decompress, body, coding)

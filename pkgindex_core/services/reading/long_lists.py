@@ -5,6 +5,8 @@
 
 A list of 886,000 names takes seconds to read, and a copy of its five megabytes a millisecond. The rows of the stored lists are never all in memory.
 
+A body is in a file that all processes map, or in memory where that cannot be (`list_files`).
+
 The former body is kept under a key that names the stored lists and everything else but the hosted names, so sections with equal hosted names are equal bytes.
 """
 
@@ -19,12 +21,13 @@ from operator import attrgetter
 import msgspec
 from msgspec import Struct
 
-from pkgindex_core.compression import GzipPart, gzip_of, gzip_part
+from pkgindex_core.compression import GZIP_HEADER, GzipPart, gzip_of, gzip_part
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import Serial
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import ProjectList, Renderer
+from pkgindex_core.services.reading.list_files import KeptList, ListFiles, ListSection
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.name_streams import Part, Rows, aligned, united
 from pkgindex_core.tools.single_flight import SingleFlight
@@ -51,40 +54,46 @@ class LongList(Struct, frozen=True, kw_only=True):
     stored: Sequence[Read]
 
 
-class _ListSection(Struct, frozen=True):
-    """The names behind the section before, up to a name."""
-
-    bound: ProjectName | None
-    """None: to the end."""
-    hosted: Sha256
-    """Names the hosted rows, which would take more memory than the body."""
-    part: GzipPart
-
-
-class _KeptList(Struct, frozen=True):
-    tag: str
-    sections: Sequence[_ListSection]
-    body: bytes
-
-
 class LongLists:
-    """Makes the bodies of long lists, and keeps the latest of each."""
+    """Makes the bodies of long lists, and keeps the latest of each: in files that processes share (`list_files`), or else in memory."""
 
-    def __init__(self, *, limit: int, workers: Executor) -> None:
-        """`limit`: bytes of all bodies. One that is longer is made anew each time."""
-        self.kept: BoundedCache[str, _KeptList] = BoundedCache(limit, size_of=lambda each: len(each.body))
-        self._making: SingleFlight[bytes] = SingleFlight()
+    def __init__(self, *, limit: int, workers: Executor, files: ListFiles | None = None) -> None:
+        """`limit`: bytes of all bodies. One that is longer is made anew each time. `files`: None: bodies are in the memory of this process."""
+        self.kept: BoundedCache[str, KeptList] = BoundedCache(limit, size_of=lambda each: len(each.body))
+        self._making: SingleFlight[bytes | memoryview] = SingleFlight()
         self._workers = workers
+        self._files = files
 
-    async def body(self, wanted: LongList) -> bytes:
+    async def body(self, wanted: LongList) -> bytes | memoryview:
         """The list with gzip. It is made once for all who wait for it."""
+        if self._files is not None:
+            self._files.use(wanted.key)
         kept = self.kept.get(wanted.key)
         if kept is not None and kept.tag == wanted.tag:
             return kept.body
         return await self._making.get(wanted.tag, lambda: self._make(wanted, kept))
 
-    async def _make(self, wanted: LongList, former: _KeptList | None) -> bytes:
-        sections: list[_ListSection] = []
+    async def _make(self, wanted: LongList, former: KeptList | None) -> bytes | memoryview:
+        """Take the list from its file, or make it of the sections there, or anew."""
+        if self._files is not None:
+            former = await self._files.read(wanted.key, former)
+        if former is not None and former.tag == wanted.tag:
+            kept = former
+        else:
+            kept = await self._made(wanted, former)
+            if self._files is not None and len(kept.body) <= self.kept.limit:
+                meanwhile = await self._files.read(wanted.key, former)
+                if meanwhile is not None and meanwhile.tag == wanted.tag:  # another process made it too
+                    kept = meanwhile
+                else:
+                    kept = await self._files.write(wanted.key, kept)
+            if former is None and sum(each.part.size for each in kept.sections) >= LARGE:
+                await in_worker(self._workers, give_back)
+        self.kept.put(wanted.key, kept)
+        return kept.body
+
+    async def _made(self, wanted: LongList, former: KeptList | None) -> KeptList:
+        sections: list[ListSection] = []
         if former is None:
             async for bound, stored in _divided(aligned([read("") for read in wanted.stored])):
                 sections.append(await self._section(wanted, sections, bound, stored))
@@ -95,33 +104,31 @@ class LongLists:
                     stored = tuple([await _between(read, after, each.bound) for read in wanted.stored])
                     each = await self._section(wanted, sections, each.bound, stored)  # noqa: PLW2901 - the same section
                 sections.append(each)
-        kept = await in_worker(self._workers, partial(_joined, wanted, sections))
-        self.kept.put(wanted.key, kept)
-        if former is None and sum(each.part.size for each in sections) >= LARGE:
-            await in_worker(self._workers, give_back)
-        return kept.body
+        return await in_worker(self._workers, partial(_joined, wanted, sections))
 
     async def _section(
-        self, wanted: LongList, before: Sequence[_ListSection], bound: ProjectName | None, stored: Part
-    ) -> _ListSection:
+        self, wanted: LongList, before: Sequence[ListSection], bound: ProjectName | None, stored: Part
+    ) -> ListSection:
         hosted = _hosted(wanted.hosted, before[-1].bound or "" if before else "", bound)
 
         def write() -> GzipPart:
             names = united((hosted, *stored))
             return gzip_part(wanted.renderer.list_part(ProjectList(names=names), first=not before))
 
-        return _ListSection(bound, _named(hosted), await in_worker(self._workers, write))
+        return ListSection(bound, _named(hosted), await in_worker(self._workers, write))
 
 
-def _joined(wanted: LongList, sections: Sequence[_ListSection]) -> _KeptList:
+def _joined(wanted: LongList, sections: Sequence[ListSection]) -> KeptList:
     """The body. Its sections do not hold the bytes of a former one."""
     start = gzip_part(wanted.renderer.list_start(wanted.serial))
     end = gzip_part(wanted.renderer.list_end(wanted.serial), is_last=True)
     body, parts = gzip_of([start, *(each.part for each in sections), end])
-    return _KeptList(
-        wanted.tag,
-        [_ListSection(each.bound, each.hosted, part) for each, part in zip(sections, parts[1:-1], strict=True)],
-        body,
+    return KeptList(
+        tag=wanted.tag,
+        serial=wanted.serial,
+        sections=[ListSection(each.bound, each.hosted, part) for each, part in zip(sections, parts[1:-1], strict=True)],
+        first=len(GZIP_HEADER) + len(start.data),
+        body=body,
     )
 
 
