@@ -208,9 +208,8 @@ class JsonFormatter(logging.Formatter):
 
 def _plain(text: str) -> str:
     """Text from a request in ASCII. JSON cannot hold bytes that are not UTF-8, and some log viewers begin a new line at U+2028."""
-    return (
-        text[:_TEXT_LIMIT].encode("ascii", "backslashreplace")[:_TEXT_LIMIT].decode()
-    )  # ten characters may stand for one
+    escaped = text[:_TEXT_LIMIT].encode("ascii", "backslashreplace")  # up to ten characters for one
+    return escaped[:_TEXT_LIMIT].decode()
 
 
 def _encodable(text: str) -> str:
