@@ -113,6 +113,7 @@ class Server(ABC):
         """Start it for the first time, and fill it."""
         self.place.mkdir(parents=True)
         self.prepare()
+        self.port = free_port()
         log = self._launch()
         deadline = time.monotonic() + START_SECONDS
         while not _listens(self.port):
@@ -122,7 +123,11 @@ class Server(ABC):
         self.fill()
 
     def start_again(self, request: Callable[[], Request]) -> tuple[float, Answer]:
-        """Start it over the data that it has; how long it was until it had answered a request rightly."""
+        """Start it over the data that it has; how long it was until it had answered a request rightly.
+
+        It keeps its port, as a restarted server does: what is kept may depend on its URL.
+        """
+        self.port = self.port or free_port()
         begun = time.perf_counter()
         log = self._launch()
         deadline = time.monotonic() + START_SECONDS
@@ -138,7 +143,6 @@ class Server(ABC):
         return self._process is None or self._process.poll() is not None or time.monotonic() > deadline
 
     def _launch(self) -> Path:
-        self.port = free_port()
         log = self.place / "log"
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
