@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from pkgindex_core.changes import DropIndex
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.listening.replays import KINDS
-from tests.http.conftest import MIRRORED_WHEEL, MirroredStart, Serve, Served, basic
+from tests.http.conftest import HOSTED, MIRRORED_WHEEL, MirroredStart, Serve, Served, basic
 from tests.http.test_replays import Pair, get
 
 JSON = {"Accept": "application/json"}
@@ -63,6 +64,27 @@ class TestWhoMayRead:
                 assert answer.status == 200
             assert value(await counted(served, anna), "pkgindex_files_total", index="anna/private", origin="store") == 1
             assert (await counted(served, bert))["pkgindex_files_total"] == []
+
+    async def test_counts_of_deleted_indexes_do_not_pile_up(self, serve: Serve) -> None:
+        wheel = build_wheel("demo", "1.0")
+        path = f"+f/{wheel.sha256[:3]}/{wheel.sha256[3:16]}/{wheel.filename}"
+        async with serve() as served:
+            who = await root(served)
+            await served.user("anna")
+            await served.put(wheel)
+            for number in range(5):
+                index = await served.index(f"anna/build{number}")
+                await served.put(wheel, index=index)
+                for each in (HOSTED, index):
+                    for name in (path, f"{path}.metadata"):
+                        async with served.get(f"/{each}/{name}") as answer:
+                            assert answer.status == 200
+                last = await counted(served, who)
+                await served.engine.store.apply([DropIndex(index)], who="[test]")
+            assert {index for index, _ in served.server.served_files._counts} == {HOSTED, index}
+        for name, count in (HOSTED, 5), (index, 1):
+            assert value(last, "pkgindex_files_total", index=name, kind="file", origin="store") == count
+            assert value(last, "pkgindex_files_total", index=name, kind="sidecar", origin="store") == count
 
     async def test_a_token_for_metrics_alone_suffices(self, serve: Serve) -> None:
         wheel = build_wheel("demo", "1.0")
