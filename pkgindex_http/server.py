@@ -114,7 +114,7 @@ class Server:
             if settings.replay_bytes
             else None
         )
-        self._access_log = None if settings.access_log is False else AccessLog(engine.workers)
+        self._access_log = None if settings.access_log is False else AccessLog()
         self._connections: Connections | None = None
         self._listeners: list[asyncio.Server] = []
 
@@ -191,13 +191,15 @@ class Server:
         self.readiness.stopping = True
         if self._connections is None:
             return
+        clock = asyncio.get_running_loop().time
+        end = clock() + self.settings.shutdown_timeout
         for listener in self._listeners:
             listener.close()
         await self._connections.drain(self.settings.shutdown_timeout)
         self._connections.pre_shutdown()
         await self._connections.shutdown(_CUT_SECONDS)
         if self._access_log is not None:
-            await self._access_log.close()
+            await self._access_log.close(end - clock())
         await self.read_log.close()
 
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:
