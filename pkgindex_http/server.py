@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ from pkgindex_core.errors import Corrupt, Denied, Missing, PkgIndexError, Refuse
 from pkgindex_core.names import IndexName, parse_index_name
 from pkgindex_core.protocols.measuring import Figures
 from pkgindex_core.storage_failures import storage_failure
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
 from pkgindex_core.tools.currency import Moment
 from pkgindex_http.access_log import CLIENT, AccessLog, AccessLogger
 from pkgindex_http.admitting import admit
@@ -114,7 +114,7 @@ class Server:
             if settings.replay_bytes
             else None
         )
-        self._access_log = None if settings.access_log is False else AccessLog(engine.workers)
+        self._access_log = None if settings.access_log is False else AccessLog()
         self._connections: Connections | None = None
         self._listeners: list[asyncio.Server] = []
 
@@ -169,20 +169,22 @@ class Server:
 
     def figures(self, names: Container[IndexName]) -> Sequence[Figures]:
         """The counts of this process, those about indexes only of the named ones."""
-        kept: dict[str, BoundedCache[Any, Any]] = {
-            "pages": self.engine.bodies,
-            "long_pages": self.engine.pages.building.long_pages.kept,
-            "lists": self.engine.listings.long_lists.kept,
-        }
+        caches = [
+            *self.engine.caches(),
+            NamedCache("routes", self._matches),
+            NamedCache("failed_log_ins", self._attempts._known),
+            NamedCache("descriptions", self.descriptions._rendered, "characters"),
+            NamedCache("troubles", self._troubles._known),
+        ]
         if self.replays is not None:
-            kept["answers"] = self.replays.kept
+            caches.append(NamedCache("answers", self.replays.kept, "bytes"))
         return [
             *self.served_files.figures(names),
             *self.read_log.figures(),
             *answer_figures(
                 self._connections.requests_count if self._connections is not None else 0,
                 self.replays.repeated if self.replays is not None else {},
-                {name: (cache.size, cache.limit, len(cache)) for name, cache in kept.items()},
+                caches,
             ),
         ]
 
@@ -191,13 +193,15 @@ class Server:
         self.readiness.stopping = True
         if self._connections is None:
             return
+        clock = asyncio.get_running_loop().time
+        end = clock() + self.settings.shutdown_timeout
         for listener in self._listeners:
             listener.close()
         await self._connections.drain(self.settings.shutdown_timeout)
         self._connections.pre_shutdown()
         await self._connections.shutdown(_CUT_SECONDS)
         if self._access_log is not None:
-            await self._access_log.close()
+            await self._access_log.close(end - clock())
         await self.read_log.close()
 
     def locate(self, request: web.BaseRequest, target: str, method: str) -> RoutedAsk:

@@ -6,15 +6,18 @@ server starts without them. Making a service reads nothing and cannot fail.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pkgindex_core.composition.caches import caches_of
 from pkgindex_core.composition.offered import Offered
 from pkgindex_core.composition.reading import make_reading
 from pkgindex_core.composition.shared import make_shared
 from pkgindex_core.composition.stores import Stores
 from pkgindex_core.config import Settings
 from pkgindex_core.hookspecs import Context
+from pkgindex_core.tools.bounded_cache import NamedCache
 from pkgindex_core.tools.passwords import PasswordPool
 
 if TYPE_CHECKING:
@@ -93,10 +96,14 @@ class Services:
         self.currency = shared.currency
         self.identity = shared.identity
         self.bodies = shared.bodies
-        reading = make_reading(stores, offered, shared, context, settings)
+        self._reading = reading = make_reading(stores, offered, shared, context, settings)
         self.pages = reading.pages
         self.listings = reading.listings
         self.files = reading.files
+
+    def caches(self) -> Sequence[NamedCache]:
+        """The caches in memory, with what they have and their limits."""
+        return caches_of(self._stores, self._offered, self._shared, self._reading, vars(self))
 
     @property
     def searching(self) -> Searching:

@@ -16,7 +16,7 @@ from pkgindex_core.models import File, IndexConfig, Standing
 from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Blob, BlobStore, Freshness, IndexWriter, Names, OnDisk, Projects, Source
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
 from pkgindex_core.tools.name_streams import stored_names
 
 _FRESH: Final = Freshness(state="fresh")
@@ -37,6 +37,9 @@ class HostedSource:
         self._blobs = blobs
         self._sidecars: BoundedCache[Sha256, int] = BoundedCache(_REMEMBERED)
         """The sizes of sidecars."""
+
+    def caches(self) -> Sequence[NamedCache]:
+        return [NamedCache("sidecar_sizes", self._sidecars)]
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:  # noqa: ARG002  # the role's signature
         return True

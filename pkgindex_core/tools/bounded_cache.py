@@ -7,8 +7,8 @@ checks the value.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -55,3 +55,21 @@ class BoundedCache(Generic[Key, Value]):
         value = self._values.pop(key, None)
         if value is not None:
             self.size -= self._size_of(value)
+
+
+class NamedCache(NamedTuple):
+    """A cache, as `/+metrics` shows it. Caches of one name are added up."""
+
+    name: str
+    cache: BoundedCache[Any, Any]
+    unit: str = "entries"
+    """That of `size` and `limit`."""
+
+
+@runtime_checkable
+class Caching(Protocol):
+    """A part of an engine, such as a source of a plugin, that tells its caches."""
+
+    def caches(self) -> Sequence[NamedCache]:
+        """The caches that it has now."""
+        ...

@@ -16,8 +16,8 @@ class Sources:
         source.
         """
         self.by_type = by_type
-        self._hosted = hosted
+        self.hosted = hosted
         self._absent = absent
 
     def of(self, index: IndexConfig) -> Source:
-        return self.by_type.get(index.type) or (self._hosted if index.needs_blobs else self._absent)
+        return self.by_type.get(index.type) or (self.hosted if index.needs_blobs else self._absent)

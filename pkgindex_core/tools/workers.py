@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import Any, TypeVar, TypeVarTuple
 
 Arguments = TypeVarTuple("Arguments")
@@ -32,6 +33,14 @@ def begun(
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
     workers.submit(_run, loop, future, function, arguments).add_done_callback(partial(_dropped, loop, future))
+    return future
+
+
+def aside(function: Callable[[*Arguments], Result], *arguments: *Arguments) -> asyncio.Future[Result]:
+    """Begin a blocking function that may never return. Its thread is its own, and neither the engine nor the end of the process waits for it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+    Thread(target=_run, args=(loop, future, function, arguments), name="pkgindex-aside", daemon=True).start()
     return future
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
+from threading import Thread
+from typing import Final
 
 from pkgindex_core.errors import Refused
 from pkgindex_http.settings import ServerSettings
+
+_FLUSHING: Final = 1.0
+"""Seconds for which the end of a process waits for the readers of its logs."""
 
 
 def configure_logging(settings: ServerSettings, *, file: Path | None = None, quiet: bool = False) -> None:
@@ -30,6 +36,20 @@ def configure_logging(settings: ServerSettings, *, file: Path | None = None, qui
     access.handlers[:] = _handlers(AccessTextFormatter() if as_text else None, file, quiet=quiet)
     is_shown = settings.access_log if settings.access_log is not None else file is not None or not terminal
     access.setLevel(logging.INFO if is_shown else logging.CRITICAL)
+
+
+def end_logging(status: int = 0) -> None:
+    """End this process at once, with this status, if the reader of a log is stuck. Python would wait for it for ever."""
+
+    def flush() -> None:
+        for handler in (*logging.getLogger().handlers, *logging.getLogger("pkgindex.access").handlers):
+            handler.flush()
+
+    flushing = Thread(target=flush, daemon=True)
+    flushing.start()
+    flushing.join(_FLUSHING)
+    if flushing.is_alive():
+        os._exit(status)
 
 
 def _handlers(formatter: logging.Formatter | None, file: Path | None, *, quiet: bool) -> list[logging.Handler]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from pkgindex_core.commands.telling import talk
 from pkgindex_core.errors import PkgIndexError, Refused
+from pkgindex_core.tools.workers import aside
 from pkgindex_http.commands.greeting import PROXPI, greet, greet_clients, greet_readers
 from pkgindex_http.commands.listening import cannot_listen
 from pkgindex_http.commands.new_store_options import unused_options
@@ -36,6 +37,8 @@ _YOUNG: Final = 10_000
 """New containers after which the garbage collector looks through them. Python's 700 are those of one long page, and nearly none of them is garbage."""
 _FIRST_MOMENTS: Final = 1.0
 """Seconds after a start in which only requests are served."""
+_TELLING: Final = 1.0
+"""Seconds for which a stop waits until it is told."""
 
 
 async def serve(
@@ -101,7 +104,8 @@ async def serve(
         if link is None:
             notify("STOPPING=1")
         if link is None or server.busy:
-            talk(_stopping(server.busy))
+            # Standard error may be a pipe that nothing reads any more.
+            await asyncio.wait([aside(talk, _stopping(server.busy))], timeout=_TELLING)
         await server.stop()
         await asyncio.gather(*tasks, return_exceptions=True)  # work that held a lease has ended it then
         if engine.replica is None:

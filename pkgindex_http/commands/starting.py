@@ -16,7 +16,7 @@ from pkgindex_core.errors import PkgIndexError, Refused
 from pkgindex_core.memory import share_memory
 from pkgindex_http.commands.greeting import PROXPI
 from pkgindex_http.commands.listening import cannot_listen
-from pkgindex_http.commands.logs import configure_logging
+from pkgindex_http.commands.logs import configure_logging, end_logging
 from pkgindex_http.commands.serving import serve
 from pkgindex_http.listening.server_half import load_server
 from pkgindex_http.listening.sockets import bound, handed_over
@@ -50,7 +50,9 @@ def run_server(
             if settings.workers == 1:
                 _run_loop(serve(settings, sockets, new_store=new_store))
             else:
-                sys.exit(_supervise(settings, sockets, read_settings, new_store=new_store, log=log))
+                status = _supervise(settings, sockets, read_settings, new_store=new_store, log=log)
+                end_logging(status)
+                sys.exit(status)
     except PkgIndexError as error:
         fail(error)
 
@@ -99,11 +101,12 @@ def _supervise(
 def _run_loop(serving: Coroutine[Any, Any, None]) -> None:
     if sys.platform == "win32":
         asyncio.run(serving)
-        return
-    import uvloop
+    else:
+        import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serving)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serving)
+    end_logging()
 
 
 def _require_shared(settings: ServerSettings) -> None:

@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import Final, NoReturn
 
 from msgspec import Struct
@@ -140,7 +141,8 @@ class Supervisor:
                     self._stopping = True
                     self._resume_at = 0.0
                     notify("STOPPING=1")
-                    talk("stopping")
+                    # In a thread, since standard error may be a pipe that nothing reads any more. There are no more forks.
+                    Thread(target=talk, args=("stopping",), daemon=True).start()
                 for worker in self._workers:
                     self._send(worker, signal.SIGTERM)
             case signal.SIGHUP if self._began and not self._stopping:

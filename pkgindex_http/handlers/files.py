@@ -69,6 +69,8 @@ async def _opened(
         principal=ask.principal,
         may_redirect=may_redirect(ask.settings.object_downloads, ask.request.method, ask.request.headers),
     )
+    if ask.index not in ask.served_files:
+        ask.served_files.forget_others((await ask.engine.store.tree()).indexes)
     counts = ask.served_files.of(ask.index, sidecar=sidecar)
     if isinstance(found, ElsewhereFile):
         counts.elsewhere += 1

@@ -87,6 +87,13 @@ class ServedFiles:
             counts = self._counts[index, sidecar] = FileCounts()
         return counts
 
+    def __contains__(self, index: IndexName) -> bool:
+        return (index, False) in self._counts or (index, True) in self._counts
+
+    def forget_others(self, indexes: Container[IndexName]) -> None:
+        """Forget the counts of all indexes but these. Call it before the counts of one begin, so that those of deleted indexes do not pile up."""
+        self._counts = {key: counts for key, counts in self._counts.items() if key[0] in indexes}
+
     def figures(self, indexes: Container[IndexName]) -> Sequence[Figures]:
         """The counts of these indexes."""
         files: dict[tuple[str, ...], float] = {}

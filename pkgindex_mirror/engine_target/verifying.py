@@ -141,13 +141,14 @@ class IndexVerifying:
         if copies is None:
             report.kept_because = "they are among the other files of the store"
             return
-        owned = {bytes.fromhex(key) async for key in self._owned()}
-        recent = self._target.clock.now() / 1_000_000 - _SETTLING
-        count, unowned = 0, []
-        async for blob in copies.walk():
-            count += 1
-            if bytes.fromhex(blob.sha256) not in owned and blob.modified < recent:
-                unowned.append(blob.sha256)
+        stored = {bytes.fromhex(blob.sha256): blob.modified async for blob in copies.walk()}
+        # The clock of the store may be behind ours, so a file is also recent that came shortly before the latest one.
+        latest = max(stored.values(), default=0.0)
+        recent = min(latest, self._target.clock.now() / 1_000_000) - _SETTLING
+        count = len(stored)
+        async for key in self._owned():  # after the walk, since pages of stored files are written meanwhile
+            stored.pop(bytes.fromhex(key), None)
+        unowned = [Sha256(key.hex()) for key, modified in stored.items() if modified < recent]
         report.unowned = [str(key) for key in unowned]
         if len(unowned) > count * self._order.most_removed:
             report.kept_because = f"{len(unowned)} of {count} files belong to no project, which is too many to be true"

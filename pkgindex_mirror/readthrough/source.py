@@ -43,6 +43,7 @@ from pkgindex_core.protocols.measuring import Figures, Measured
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Doubting, Examiner, Proving
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.policing.lines import ServerPolicies, lines_of
+from pkgindex_core.tools.bounded_cache import Caching, NamedCache
 from pkgindex_core.tools.name_streams import stored_names
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_core.tools.workers import in_worker
@@ -176,6 +177,34 @@ class ReadThrough:
             cache=self.cache,
             under_way=len(self._tasks),
         )
+
+    def caches(self) -> Sequence[NamedCache]:
+        made = vars(self)
+        caches = [
+            NamedCache("checks", self._checks._checks),
+            NamedCache("doubts", self._asking._doubts._doubts),
+            NamedCache("uses", self.cache._uses._last),
+            NamedCache("written_uses", self.cache._uses._written),
+        ]
+        client: UpstreamClient | None = made.get("_client")
+        if client is not None:
+            caches += [
+                NamedCache("hosts", client.hosts._known),
+                NamedCache("counted_upstreams", client.counts._counts),
+            ]
+        flat: FlatPages | None = made.get("_flat")
+        if flat is not None:
+            caches.append(NamedCache("flat_pages", flat._pages, "bytes"))
+        sizes: StatedSizes | None = made.get("_sizes")
+        if sizes is not None:
+            caches.append(NamedCache("stated_sizes", sizes._resting))
+        files: MirroredFiles | None = made.get("_files")
+        if files is not None:
+            caches.append(NamedCache("wrong_files", files._wrong))
+        metadata: MirroredMetadata | None = made.get("_metadata")
+        if metadata is not None:
+            caches.append(NamedCache("no_sidecars", metadata._no_sidecars))
+        return caches
 
     async def names(self, index: IndexConfig, *, ask: bool = True) -> Names:
         if is_synced(index):
@@ -366,3 +395,4 @@ if TYPE_CHECKING:
     _proving: type[Proving] = ReadThrough
     _third: type[Doubting] = ReadThrough
     _measured: type[Measured] = ReadThrough
+    _caching: type[Caching] = ReadThrough

@@ -33,7 +33,7 @@ from pkgindex_core.protocols import (
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.protocols.replicas import ReplicaState
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
 from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_mirror.replicas.primary import Primary
 from pkgindex_mirror.settings import MirrorSettings
@@ -70,6 +70,9 @@ class FollowedSource:
         self._asked: BoundedCache[tuple[IndexName, ProjectName], float] = BoundedCache(_REMEMBERED)
         self._news: SingleFlight[Refreshed] = SingleFlight()
         self._files: SingleFlight[Blob] = SingleFlight(turns=settings.concurrent_files)
+
+    def caches(self) -> Sequence[NamedCache]:
+        return [NamedCache("asked", self._asked), *self._hosted.caches()]
 
     def is_current(self, index: IndexConfig, project: ProjectName, standing: Standing) -> bool:  # noqa: ARG002  # the role's signature
         if not index.mirrored:

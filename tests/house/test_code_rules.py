@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -249,6 +249,30 @@ class TestModules:
             or (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant))
         ]
         assert not found, "\n".join(found)
+
+
+class TestCaches:
+    """Each cache of a server is in `/+metrics` (`NamedCache`), so that its limit and what it has can be seen."""
+
+    NOT_SHOWN: ClassVar = {"_breakers": "one for each receiver of webhooks, which are configured"}
+
+    def test_each_is_named(self, modules: list[Module]) -> None:
+        made: Counter[str] = Counter()
+        named: Counter[str] = Counter()
+        for module in modules:
+            of_module = set()
+            for node in ast.walk(module.tree):
+                if (
+                    isinstance(node, ast.AnnAssign)
+                    and node.value
+                    and ast.unparse(node.annotation).startswith("BoundedCache[")
+                ):
+                    of_module.add(ast.unparse(node.target).rpartition(".")[2])
+                elif isinstance(node, ast.Call) and ast.unparse(node.func) == "NamedCache":
+                    named[ast.unparse(node.args[1]).rpartition(".")[2]] += 1
+            made.update(of_module)
+        assert made.total() > 40
+        assert {name: count for name, count in made.items() if count > named[name]} == dict.fromkeys(self.NOT_SHOWN, 1)
 
 
 class TestServices:

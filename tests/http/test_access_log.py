@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import io
 import json
 import logging
+import os
 import select
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ import pytest
 
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http import access_log
-from pkgindex_http.access_log import JsonFormatter
+from pkgindex_http.access_log import AccessLine, JsonFormatter
 from pkgindex_http.commands.logs import configure_logging
 from pkgindex_http.settings import ServerSettings
 from tests.conftest import Tally
@@ -29,6 +32,8 @@ from tests.http.wire import RawAnswer, RawRequest, ask_raw, connected, read_answ
 
 CANARY = "canary-7f3a91c2"
 """Stands in every place where a client may put a secret."""
+LOST = "lines of the access log that are lost, since its reader takes none"
+LATE = AccessLine(time="", client="", who="", method="GET", path="/late", status=200, bytes=0, ms=0, agent="")
 
 
 class Logs:
@@ -154,6 +159,71 @@ async def test_no_answer_waits_for_a_reader_of_the_log(
         finally:
             goes_on.set()
     assert len("".join(written).splitlines()) == 20
+
+
+async def test_a_stop_does_not_wait_for_ever_for_a_reader_of_the_log(
+    serve: Serve, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log tells how many lines are lost, also of requests that end later."""
+    written: list[str] = []
+    goes_on = threading.Event()
+    monkeypatch.setattr(logging.getLogger("pkgindex.access").handlers[0], "stream", Writes(written, goes_on))
+    try:
+        async with asyncio.timeout(20), serve(access_log=True, shutdown_timeout=0.1) as served:
+            log = served.server._access_log
+            assert log is not None
+            for _ in range(20):
+                async with served.get("/+live") as answer:
+                    assert answer.status == 200
+                await asyncio.sleep(0.01)
+        assert not written
+        assert [line["message"] for line in logs.lines() if line["level"] == "warning"] == [f"{LOST}: 20"]
+        log.add(LATE, "", 0.0)
+        async with asyncio.timeout(20):
+            while f'{LOST}: 1"' not in logs.read():
+                await asyncio.sleep(0.01)
+    finally:
+        goes_on.set()
+
+
+async def test_a_line_after_the_close_is_written(serve: Serve, logs: Logs) -> None:
+    async with serve(access_log=True) as served:
+        log = served.server._access_log
+        assert log is not None
+    log.add(LATE, "", 0.0)
+    assert [line["path"] for line in logs.access()] == ["/late"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_server_ends_although_nothing_reads_its_log(tmp_path: Path, workers: int) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    filling = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK)
+    words = ("--data", tmp_path / "data", "--port", "0", "--workers", workers, "--access-log")
+    process = await asyncio.create_subprocess_exec(
+        *map(str, (sys.executable, "-m", "pkgindex_http", "run", *words)), stdout=asyncio.subprocess.PIPE, stderr=writing,
+    )  # fmt: skip
+    os.close(writing)
+    try:
+        async with asyncio.timeout(40):
+            assert process.stdout is not None
+            url = (await process.stdout.readline()).decode().strip()
+            assert os.read(reading, 4096)
+            address = ("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(100):
+                    group.create_task(ask_raw(address, b"GET /+live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(filling, b"x")
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        os.close(reading)
+        os.close(filling)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_lines_for_which_there_is_no_room_are_written_by_the_loop(

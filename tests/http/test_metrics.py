@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from pkgindex_core.changes import DropIndex
 from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
+from pkgindex_http.listening import figures
 from pkgindex_http.listening.replays import KINDS
-from tests.http.conftest import MIRRORED_WHEEL, MirroredStart, Serve, Served, basic
+from tests.http.conftest import HOSTED, MIRRORED_WHEEL, MirroredStart, Serve, Served, basic
 from tests.http.test_replays import Pair, get
 
 JSON = {"Accept": "application/json"}
@@ -63,6 +67,27 @@ class TestWhoMayRead:
                 assert answer.status == 200
             assert value(await counted(served, anna), "pkgindex_files_total", index="anna/private", origin="store") == 1
             assert (await counted(served, bert))["pkgindex_files_total"] == []
+
+    async def test_counts_of_deleted_indexes_do_not_pile_up(self, serve: Serve) -> None:
+        wheel = build_wheel("demo", "1.0")
+        path = f"+f/{wheel.sha256[:3]}/{wheel.sha256[3:16]}/{wheel.filename}"
+        async with serve() as served:
+            who = await root(served)
+            await served.user("anna")
+            await served.put(wheel)
+            for number in range(5):
+                index = await served.index(f"anna/build{number}")
+                await served.put(wheel, index=index)
+                for each in (HOSTED, index):
+                    for name in (path, f"{path}.metadata"):
+                        async with served.get(f"/{each}/{name}") as answer:
+                            assert answer.status == 200
+                last = await counted(served, who)
+                await served.engine.store.apply([DropIndex(index)], who="[test]")
+            assert {index for index, _ in served.server.served_files._counts} == {HOSTED, index}
+        for name, count in (HOSTED, 5), (index, 1):
+            assert value(last, "pkgindex_files_total", index=name, kind="file", origin="store") == count
+            assert value(last, "pkgindex_files_total", index=name, kind="sidecar", origin="store") == count
 
     async def test_a_token_for_metrics_alone_suffices(self, serve: Serve) -> None:
         wheel = build_wheel("demo", "1.0")
@@ -192,7 +217,50 @@ class TestAnswers:
             "pages",
             "long_pages",
             "lists",
+            "documents",
         ]
+
+
+class TestCaches:
+    async def test_each_is_shown_with_its_limit_and_unit(self, mirrored: MirroredStart) -> None:
+        async with mirrored() as world:
+            who = await root(world.served)
+            await world.page()
+            async with world.served.get("/root/dev/demo", headers={"Accept": "text/html"}) as answer:
+                assert answer.status == 200
+            document = await counted(world.served, who)
+            told = [*world.served.engine.caches()]
+        sizes = {
+            (each["labels"]["cache"], each["labels"]["unit"]): each["value"] for each in document["pkgindex_cache_size"]
+        }
+        limits = {
+            (each["labels"]["cache"], each["labels"]["unit"]): each["value"]
+            for each in document["pkgindex_cache_limit"]
+        }
+        counts = {each["labels"]["cache"]: each["value"] for each in document["pkgindex_cache_entries"]}
+        in_bytes = {each["labels"]["cache"] for each in document["pkgindex_cache_bytes"]}
+        assert sizes.keys() == limits.keys()
+        assert all(0 <= sizes[key] <= limits[key] for key in sizes)
+        assert counts.keys() == in_bytes | {name for name, _ in sizes}
+        assert counts.keys() >= {each.name for each in told}
+        assert limits["resolutions", "layers"] == 32_768
+        assert sizes["resolutions", "layers"] >= counts["resolutions"] >= 1
+        assert limits["verdicts", "entries"] == 10_000
+        assert counts["verdicts"] == sizes["verdicts", "entries"] >= 1
+        assert counts["checks"] >= 1
+        assert counts["routes"] >= 2
+        meant = {word for meter in (figures.BYTES, figures.SIZE) for word in re.findall(r"`(\w+)`", meter.meaning)}
+        assert counts.keys() <= meant
+
+    async def test_caches_of_one_name_are_added_up(self) -> None:
+        one: BoundedCache[str, str] = BoundedCache(5)
+        other: BoundedCache[str, str] = BoundedCache(7)
+        one.put("a", "b")
+        other.put("a", "b")
+        told = figures.answer_figures(0, {}, [NamedCache("looked", one), NamedCache("looked", other)])
+        values = {each.meter.name: each.values for each in told}
+        assert values["pkgindex_cache_entries"] == {("looked",): 2}
+        assert values["pkgindex_cache_limit"] == {("looked", "entries"): 12}
 
 
 class TestPages:

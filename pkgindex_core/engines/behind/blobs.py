@@ -7,7 +7,7 @@ Only `learn` works like this. `put` and spools are those of the inner store: dur
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ from pkgindex_core.engines.behind.kept_blobs import KeptBlobs, KeptSpool
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span, Spool
 from pkgindex_core.protocols.learning import LearningBlobs
+from pkgindex_core.tools.bounded_cache import Caching, NamedCache
 from pkgindex_core.tools.side_by_side import side_by_side
 from pkgindex_core.tools.storing import LINGER, Storing
 
@@ -135,6 +136,12 @@ class BlobsBehind:
     async def finish(self) -> None:
         """Store pending blobs, and refuse new ones."""
         await self._storing.close()
+
+    def caches(self) -> Sequence[NamedCache]:
+        caches = [NamedCache("kept_blobs", self.kept._kept)]
+        if self._all is not None:
+            caches.append(NamedCache("copies", self._all._seen))
+        return [*caches, *(self.inner.caches() if isinstance(self.inner, Caching) else ())]
 
     async def close(self) -> None:
         await self.finish()

@@ -15,7 +15,7 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -41,7 +41,7 @@ from pkgindex_core.engines.directory.walking import (
 from pkgindex_core.errors import Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.names import ProjectName
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
 from pkgindex_core.tools.single_flight import Flight
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_core.tools.workers import in_worker
@@ -299,6 +299,9 @@ class LocalRoot:
             asyncio.get_running_loop().remove_reader(self._watch.descriptor)
             self._watch.close()
             self._watch = None
+
+    def caches(self) -> Sequence[NamedCache]:
+        return [NamedCache("looked", self._looked)]
 
     async def close(self) -> None:
         await self._tasks.close(grace=1.0)

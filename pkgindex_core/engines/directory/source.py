@@ -31,6 +31,7 @@ from pkgindex_core.models import File, IndexConfig, ProjectRow, Standing
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Blob, Freshness, Names, OnDisk, Source
 from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Examiner
+from pkgindex_core.tools.bounded_cache import Caching, NamedCache
 from pkgindex_core.tools.single_flight import Flight
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_core.tools.workers import in_worker
@@ -224,6 +225,13 @@ class DirectorySource:
     def _look_later(self, index: IndexName, project: ProjectName, seconds: float) -> None:
         directory = self._indexes[index]
         asyncio.get_running_loop().call_later(seconds, directory.forget, project)
+
+    def caches(self) -> Sequence[NamedCache]:
+        return [
+            NamedCache("unfinished_files", self.settling._unfinished),
+            *(NamedCache("absent_names", each._absent) for each in self._indexes.values()),
+            *(cache for root in self._roots.values() if isinstance(root, Caching) for cache in root.caches()),
+        ]
 
     async def close(self) -> None:
         await self._tasks.close(grace=0.0)

@@ -17,7 +17,7 @@ fsync (`engines.local` does). Bytes are collected in a local spool file first, s
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -38,7 +38,7 @@ from pkgindex_core.engines.local.spooling import LocalSpool, sweep_spools
 from pkgindex_core.errors import Corrupt, Missing, Unavailable
 from pkgindex_core.failpoints import failpoint
 from pkgindex_core.protocols import Blob, BlobStore, SignedUrl, Span
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
 
 RENEW_AFTER: Final = 3600.0
 """Seconds after which stored equal bytes are written again. Garbage is collected by age, and few media can change the age of an
@@ -194,6 +194,9 @@ class FsspecBlobs:
                     await self._medium.ask("rm_file", info["name"])
                     swept += 1
         return swept + await self._medium.abort_parts(f"{self._root}/sha256/", horizon)
+
+    def caches(self) -> Sequence[NamedCache]:
+        return [NamedCache("doubted_blobs", self._doubted)]
 
     async def close(self) -> None:
         await self._signer.close()

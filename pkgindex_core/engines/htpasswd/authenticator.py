@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from pkgindex_core.engines.htpasswd.hashes import HtpasswdComparing, seconds_of
 from pkgindex_core.engines.htpasswd.password_file import Entries, PasswordFile
 from pkgindex_core.protocols import Authenticator, Credentials, Passwords, Principal, StatefulAtOnce
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
 from pkgindex_core.tools.single_flight import SingleFlight
 
 _VERDICTS: Final = 10_000
@@ -35,6 +35,9 @@ class HtpasswdAuthenticator:
         self._key = secrets.token_bytes(32)
         self._verdicts: BoundedCache[bytes, tuple[bool]] = BoundedCache(_VERDICTS)
         self._judging: SingleFlight[tuple[bool]] = SingleFlight()
+
+    def caches(self) -> Sequence[NamedCache]:
+        return [NamedCache("htpasswd", self._verdicts)]
 
     async def state(self) -> Hashable:
         return await self._file.look()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -30,7 +30,7 @@ from pkgindex_core.errors import ReadOnly, Unavailable
 from pkgindex_core.names import ProjectName
 from pkgindex_core.rules.route_patterns import Template
 from pkgindex_core.rules.routing import KIND, IndexRoutes, base_of
-from pkgindex_core.tools.bounded_cache import BoundedCache
+from pkgindex_core.tools.bounded_cache import BoundedCache, NamedCache
 from pkgindex_core.tools.workers import in_worker
 
 _FINE_GRAIN: Final = 0.02
@@ -164,6 +164,9 @@ class FoldersRoot:
 
     async def remove(self, entry: Entry) -> FileMove:  # noqa: ARG002  # the role's signature
         raise ReadOnly(self._index, KIND)
+
+    def caches(self) -> Sequence[NamedCache]:
+        return [NamedCache("looked", self._looked), NamedCache("folders", self._folders, "files")]
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from pkgindex_core.errors import Missing
-from pkgindex_core.names import IndexName
+from pkgindex_core.models import File
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Blob
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_mirror.engine_target.verifying import IndexVerifying
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.trees.verifying import VerifyOrder
 
 from .index_commands import MirrorIndex
-from .places import page_of
+from .places import downloaded, page_of
 from .test_index_target import put_index, read_through
 
 ALPHA, BETA = build_wheel("alpha", "1.0"), build_wheel("beta", "1.0")
@@ -129,6 +135,42 @@ async def test_files_of_no_project_are_removed_if_wanted(mirror: MirrorIndex, up
     assert json.loads(deleted.out)["unowned"] == [stranger]
     assert await mirror.files() == before - {stranger}
     assert new in before
+
+
+async def test_no_file_that_arrives_meanwhile_is_removed_whatever_the_clock_of_the_store_says(
+    mirror: MirrorIndex, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+):
+    """The clock of the store is two hours behind. While its files are listed a page is read through, and a file comes whose page is not written yet."""
+    gamma, behind = build_wheel("gamma", "1.0"), time.time() - 7_200
+    upstream.add("gamma", gamma)
+    async with mirror.data.opened() as target, target.turn(), mirror.data.engine() as server:
+        copies, others = await target.blobs.copies(), await server.blobs.copies()
+        assert copies is not None
+        assert others is not None
+        stranger = (await copies.put(b"nobody's")).sha256
+        os.utime(stored(mirror, stranger)[0], (0, 0))
+        await put_index(server, read_through(upstream, OTHER))
+        walk = copies.walk
+
+        async def arriving() -> AsyncIterator[Blob]:
+            (url,) = (await page_of(server, "gamma", index=OTHER)).values()
+            assert await downloaded(server, url) == gamma.sha256
+            await server.settle()
+            early = (await others.put(b"a file without its page")).sha256
+            for key in (ALPHA.sha256, BETA.sha256, early):
+                os.utime(stored(mirror, key)[0], (behind, behind))
+            os.utime(stored(mirror, gamma.sha256)[0], (0, 0))  # its copy was there before
+            async for blob in walk():
+                yield blob
+
+        monkeypatch.setattr(copies, "walk", arriving)
+        report = await IndexVerifying(target, VerifyOrder(delete=True), fetch=_none).run()
+    assert (report.unowned, report.removed) == ([stranger], 1)
+    assert len(await mirror.files()) == 4
+
+
+async def _none(project: ProjectName, files: Sequence[File]) -> None:
+    raise AssertionError("all files are there")
 
 
 async def test_many_files_of_no_project_are_too_many(mirror: MirrorIndex):

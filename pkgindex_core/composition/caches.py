@@ -1,0 +1,69 @@
+"""The caches of an engine, each with its name and the unit of its limit, for `/+metrics`.
+
+A service that no request has needed yet is not made for this list, so its caches are not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pkgindex_core.composition.offered import Offered
+from pkgindex_core.composition.reading import Reading
+from pkgindex_core.composition.shared import Shared
+from pkgindex_core.composition.stores import Stores
+from pkgindex_core.tools.bounded_cache import Caching, NamedCache
+
+if TYPE_CHECKING:
+    from pkgindex_core.composition.describing import Describing
+    from pkgindex_core.services.reading.documentation import Documentation
+    from pkgindex_core.services.reading.file_contents import FileContents
+    from pkgindex_core.services.reading.sizing import Sizing
+
+
+def caches_of(
+    stores: Stores, offered: Offered, shared: Shared, reading: Reading, made: Mapping[str, Any]
+) -> list[NamedCache]:
+    """The caches now. `made`: the services that are made at their first use, as far as they were, by the names of `Services`."""
+    pages, files = reading.pages, reading.files
+    caches = [
+        NamedCache("pages", shared.bodies, "bytes"),
+        NamedCache("long_pages", pages.building.long_pages.kept, "bytes"),
+        NamedCache("lists", reading.listings.long_lists.kept, "bytes"),
+        NamedCache("tags", pages._tags),
+        NamedCache("warnings", pages.building._warnings),
+        NamedCache("page_filters", pages._filters._known),
+        NamedCache("file_filters", files._offering.filters._known),
+        NamedCache("resolutions", shared.resolving._kept, "layers"),
+        NamedCache("findings", files._finding._known),
+        NamedCache("places", files._placed),
+        NamedCache("release_files", shared.release_files._known, "files"),
+        NamedCache("verdicts", shared.identity._kept),
+        NamedCache("decisions", offered.decisions._known),
+    ]
+    describing: Describing | None = made.get("_describing")
+    if describing is not None:
+        caches += [
+            NamedCache("documents", describing.information._latest, "bytes"),
+            NamedCache("shown_pages", describing.showing._kept, "files"),
+            NamedCache("find_links", describing.findlinks._named),
+        ]
+    documentation: Documentation | None = made.get("documentation")
+    if documentation is not None:
+        caches += [
+            NamedCache("documentation", documentation._found),
+            NamedCache("documentation_members", documentation._zips._directories, "members"),
+        ]
+    contents: FileContents | None = made.get("file_contents")
+    if contents is not None:
+        caches += [
+            NamedCache("listings", contents._listings, "members"),
+            NamedCache("listing_members", contents._zips._directories, "members"),
+        ]
+    sizing: Sizing | None = made.get("sizing")
+    if sizing is not None:
+        caches += [NamedCache("wheel_sizes", sizing._wheels), NamedCache("installed_sizes", sizing._sums)]
+    for provided in (stores.blobs, shared.sources.hosted, *offered.sources.values(), *offered.authenticators):
+        if isinstance(provided, Caching):
+            caches += provided.caches()
+    return caches
