@@ -35,7 +35,7 @@ class StaticUpstream(Server):
         return f"http://127.0.0.1:{self.port}"
 
 
-class DistantUpstream(Server):
+class DistantUpstream(StaticUpstream):
     """Another upstream as it is from far away (`benchmarks.distance`)."""
 
     name = "distant upstream"
@@ -46,18 +46,6 @@ class DistantUpstream(Server):
         self._target = target
         self._milliseconds = milliseconds
 
-    def missing(self) -> str:
-        return ""
-
-    def version(self) -> str:
-        return ""
-
-    def environment(self) -> Mapping[str, str]:
-        return {"PYTHONPATH": str(ROOT)}
-
     def command(self) -> Sequence[str]:
         ports = [str(self.port), str(self._target.port)]
         return [sys.executable, "-m", "benchmarks.distance", *ports, str(self._milliseconds)]
-
-    def pinned(self, command: Sequence[str]) -> Sequence[str]:
-        return machine.driver_command(command)

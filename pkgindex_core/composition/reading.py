@@ -18,14 +18,14 @@ from pkgindex_core.services.reading.building import Building
 from pkgindex_core.services.reading.files import Files
 from pkgindex_core.services.reading.finding import Finding
 from pkgindex_core.services.reading.list_files import ListFiles
-from pkgindex_core.services.reading.listing import SHARE as LISTS_SHARE
 from pkgindex_core.services.reading.listing import Listings
+from pkgindex_core.services.reading.long_lists import LongLists
 from pkgindex_core.services.reading.long_pages import LongPages
 from pkgindex_core.services.reading.offering import Offering
 from pkgindex_core.services.reading.pages import Pages
 
 _SHARE: Final = 4
-"""Long pages take at most a quarter of the bytes of the page cache, beside it."""
+"""Long pages, and long lists, each take at most a quarter of the bytes of the page cache, beside it."""
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -41,16 +41,11 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
     store, blobs, clock, workers = stores.index, stores.blobs, context.clock, context.workers
     admission, filters, renderers = offered.admission, offered.filters, offered.renderers
     finding = Finding(store=store, sources=shared.sources, currency=shared.currency)
-    long_pages = LongPages(
-        store=store,
-        assembling=shared.assembling,
-        renderers=renderers,
-        limit=shared.bodies.limit // _SHARE,
-        workers=workers,
-    )
+    limit = shared.bodies.limit // _SHARE
+    long_pages = LongPages(store=store, assembling=shared.assembling, renderers=renderers, limit=limit, workers=workers)
     list_files = ListFiles(
         context.data / LISTS,
-        limit=shared.bodies.limit // LISTS_SHARE,
+        limit=limit,
         store=store,
         identity=partial(identity_of, store),
         clock=clock,
@@ -81,8 +76,12 @@ def make_reading(stores: Stores, offered: Offered, shared: Shared, context: Cont
             filters=filters,
             renderers=renderers,
             bodies=shared.bodies,
-            # A store in memory has nothing for another process, or for the next start.
-            list_files=None if settings.store.startswith("memory:") else list_files,
+            long_lists=LongLists(
+                limit=limit,
+                workers=workers,
+                # A store in memory has nothing for another process, or for the next start.
+                files=None if settings.store.startswith("memory:") else list_files,
+            ),
             workers=workers,
         ),
         files=Files(

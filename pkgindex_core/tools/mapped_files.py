@@ -101,9 +101,8 @@ class MappedFiles:
         unfinished = Path(path)
         with open(descriptor, "w+b") as file:  # noqa: PTH123 - of a descriptor
             try:
-                with suppress(
-                    OSError
-                ):  # a file system without locks: a sweep may remove the file, and the renaming fails
+                # On a file system without locks a sweep may remove the file, and the renaming fails.
+                with suppress(OSError):
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.write(_HEAD.pack(_MARK, crc, sum(map(len, pieces))))
                 for piece in pieces:

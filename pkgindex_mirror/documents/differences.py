@@ -165,9 +165,10 @@ def _merge(known: File, listed: File) -> File:
     """The listed file, completed with what only the stored file has."""
     refuted = known.metadata_refuted
     if refuted is not None and listed.metadata_sha256 in {None, refuted}:
-        listed = replace(listed, metadata_sha256=known.metadata_sha256, metadata_refuted=refuted)
-        if not refuted:
-            listed = replace(listed, metadata_offered=False)
+        offered = listed.metadata_offered and refuted != ""
+        listed = replace(
+            listed, metadata_sha256=known.metadata_sha256, metadata_offered=offered, metadata_refuted=refuted
+        )
     size = listed.size if listed.size is not None else known.size
     return replace(
         listed,

@@ -41,7 +41,6 @@ from pkgindex_core.rules.filtering import applying, fingerprints, withheld
 from pkgindex_core.rules.permissions import Action
 from pkgindex_core.rules.stamping import coded, etag, matches, recipe
 from pkgindex_core.services.reading.building import Bodies
-from pkgindex_core.services.reading.list_files import ListFiles
 from pkgindex_core.services.reading.long_lists import LongList, LongLists, Read
 from pkgindex_core.services.reading.pages import PageAnswer
 from pkgindex_core.services.reading.resolving import Resolving
@@ -50,8 +49,6 @@ from pkgindex_core.tools.single_flight import SingleFlight
 from pkgindex_core.tools.sources import Sources
 from pkgindex_core.tools.workers import in_worker
 
-SHARE: Final = 4
-"""Long lists take at most a quarter of the bytes of the page cache, beside it."""
 _IN_PLACE: Final = 16 * 1024
 """Bytes of a compressed list that is decompressed in the event loop's thread. It takes less time than a switch of threads, each of which keeps
 memory for its largest list."""
@@ -86,7 +83,7 @@ class Listings:
         filters: Mapping[str, PageFilter],
         renderers: Mapping[str, Renderer],
         bodies: Bodies,
-        list_files: ListFiles | None,
+        long_lists: LongLists,
         workers: Executor,
     ) -> None:
         self._store = store
@@ -98,7 +95,7 @@ class Listings:
         self._bodies = bodies
         self._workers = workers
         self._writing: SingleFlight[bytes] = SingleFlight()
-        self.long_lists = LongLists(limit=bodies.limit // SHARE, workers=workers, files=list_files)
+        self.long_lists = long_lists
 
     async def projects(
         self, start: IndexName, *, principal: Principal, media_type: str, coding: str, if_none_match: str | None
