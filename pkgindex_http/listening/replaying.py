@@ -90,7 +90,10 @@ class ReplayingConnection(PushingConnection):
         started = self._loop.time()
         self._request_count += 1
         manager.requests_count += 1
-        write_whole(transport, kept.head, kept.reply.body if kept.has_body else b"")
+        if kept.file is not None:
+            kept.file.write(transport, kept.head)
+        else:
+            write_whole(transport, kept.head, kept.reply.body if kept.has_body else b"")
         if kept.reply.again is not None:
             kept.reply.again()
         self._next_keepalive_close_time = started + self._keepalive_timeout

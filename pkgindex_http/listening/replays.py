@@ -24,6 +24,8 @@ Of files the whole answer is kept if it has at most `sending.ONE_WRITE` bytes, a
 The bytes are those that the path names: they are compared with the sha256 before they are kept, and are not read from the disk again. A read that
 is recorded (`read_log`) and a part of a file go the plain way. `Reply.again` counts each repetition as the handler counts an answer.
 
+Long bodies are kept in files of the memory, which the kernel sends without a copy (`memory_files`). Equal bodies share one.
+
 Two headers change without the answer: `Date`, and `X-Devpi-Serial`, which is the newest commit. The head is written anew for them by the function
 that always writes it.
 
@@ -36,23 +38,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import HttpVersion11
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.models import Serial
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Holding, Holds, Moment
 from pkgindex_http.access_log import CLIENT, AccessLine, line_of
+from pkgindex_http.listening.memory_files import WORTH, MemoryFile
 from pkgindex_http.wire import web
 from pkgindex_http.wire.replies import Reply, head_bytes
 
 REQUEST_LIMIT: Final = 4096
 """The most bytes of a kept request. Clients send some hundred."""
-_BODY_SHARE: Final = 8
-"""A body takes at most an eighth of the memory for all answers: with a long one the plain way costs little more."""
+_BODY_SHARE: Final = 3
+"""A body takes at most a third of the memory for all answers, so that one does not take the place of all others."""
 _OVERHEAD: Final = 3072
 """The most memory for an entry besides its body and two copies of its request, in bytes. One copy is the key; the other is for the parts in the line for the
 access log."""
@@ -71,6 +76,7 @@ class KeptAnswer(Struct):
     """An answer, and what it depends on."""
 
     reply: Reply
+    """Without its body, if that is in a file."""
     length: int
     """The length of the body in the head."""
     size: int
@@ -84,6 +90,8 @@ class KeptAnswer(Struct):
     """The client behind that peer."""
     line: AccessLine
     checks: Sequence[Holds]
+    file: MemoryFile | None = None
+    """A long body."""
     head: bytes = b""
     made: tuple[str, Serial] = "", Serial(-1)
     """The date and the commit of the head."""
@@ -110,6 +118,8 @@ class Replays:
         self.kept = self._nothing()
         self._moment = currency.moment()
         """No commit that is known has changed the tree after it. All kept answers are of this tree."""
+        self._files: WeakValueDictionary[Sha256, MemoryFile] = WeakValueDictionary()
+        """The files of kept answers by the digest of their bytes."""
         self._once: set[int] = set()
         self._serial: Serial | None = None
         self._asked = False
@@ -172,8 +182,9 @@ class Replays:
         if checks[0] is None or checks[1] is None:
             return
         has_body = request.method != "HEAD"
+        file = self._file(reply.body) if has_body else None
         kept = KeptAnswer(
-            reply=replace(reply, holding=None),
+            reply=replace(reply, holding=None, body=b"" if file is not None else reply.body),
             length=length,
             size=_OVERHEAD + 2 * len(data) + len(reply.body),
             has_body=has_body,
@@ -182,8 +193,19 @@ class Replays:
             client=request.get(CLIENT, ""),
             line=line_of(request, reply.status, len(reply.body) if has_body else 0),
             checks=(checks[0], checks[1]),
+            file=file,
         )
         self.kept.put(data, kept)
+
+    def _file(self, body: bytes | memoryview) -> MemoryFile | None:
+        """A file with a long body, if one can be had. A view is of a file already, which all workers share."""
+        if len(body) < WORTH or not isinstance(body, bytes):
+            return None
+        sha256 = sha256_of(body)
+        file = self._files.get(sha256) or MemoryFile.of(body)
+        if file is not None:
+            self._files[sha256] = file
+        return file
 
     def _came_before(self, data: bytes) -> bool:
         """Whether a request with these bytes came before, as far as that is remembered."""
