@@ -9,10 +9,12 @@ sendfile, a worker reads the file in chunks.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
 import struct
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -40,6 +42,8 @@ CHUNK: Final = 256 * 1024
 STALL_SECONDS: Final = 120
 """Seconds that a client may read nothing before its connection is cut."""
 SENDFILE_CHUNK: Final = 8 * 1024 * 1024
+
+_INT: Final = struct.Struct("i")
 
 Again = Callable[[], Awaitable["Reply | web.StreamResponse"]]
 """Makes another answer, when the file of an answer was removed before its first byte was sent."""
@@ -173,7 +177,7 @@ class FileResponse(web.StreamResponse):
             finally:
                 duplicate.close()
         except TimeoutError:
-            transport.abort()
+            _cut(request)
             raise ConnectionResetError("the client stopped reading") from None
         finally:
             transport.set_write_buffer_limits()
@@ -336,43 +340,57 @@ def _cut(request: web.BaseRequest) -> None:
 
 
 async def _sendfile(connection: socket.socket, descriptor: int, span: Span, transport: Any) -> None:
-    loop = asyncio.get_running_loop()
-    offset = span.start
-    writable: asyncio.Future[None] | None = None
+    """Send a part of a file whenever the socket has room, once in a turn of the event loop, so that other clients have theirs.
 
-    def ready() -> None:
-        if writable is not None and not writable.done():
-            writable.set_result(None)
+    Raises `TimeoutError` when the client took nothing for `STALL_SECONDS`. There may be no room for longer: the system tells of room when a good part of
+    its memory for the socket is free.
+    """
+    loop, offset = asyncio.get_running_loop(), span.start
+    ended: asyncio.Future[OSError | None] = loop.create_future()
 
-    watching = False
-    try:
-        while offset < span.stop:
+    def send() -> None:
+        nonlocal offset
+        if ended.done():
+            return
+        try:
             if transport.is_closing():
                 raise ConnectionResetError("the client went away")
-            try:
-                sent = os.sendfile(connection.fileno(), descriptor, offset, min(SENDFILE_CHUNK, span.stop - offset))
-            except (BlockingIOError, InterruptedError):
-                writable = loop.create_future()
-                if not watching:
-                    loop.add_writer(connection.fileno(), ready)
-                    watching = True
-                try:
-                    async with asyncio.timeout(STALL_SECONDS):
-                        await writable
-                except TimeoutError:
-                    transport.abort()
-                    raise ConnectionResetError("the client stopped reading") from None
-                continue
+            sent = os.sendfile(connection.fileno(), descriptor, offset, min(SENDFILE_CHUNK, span.stop - offset))
             if not sent:
                 raise ConnectionResetError("the file became shorter while it was sent")
-            offset += sent
-            if watching:
-                loop.remove_writer(connection.fileno())
-                watching = False
-            await asyncio.sleep(0)  # let other clients have a turn
-    finally:
-        if watching:
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            ended.set_result(error)
+            return
+        offset += sent
+        if offset == span.stop:
+            ended.set_result(None)
+
+    send()
+    if not ended.done():
+        loop.add_writer(connection.fileno(), send)
+        try:
+            before = -1
+            while not ended.done():
+                taken = offset - _waiting(connection)
+                if taken == before:
+                    raise TimeoutError
+                before = taken
+                await asyncio.wait([ended], timeout=STALL_SECONDS)
+        finally:
             loop.remove_writer(connection.fileno())
+    if failure := ended.result():
+        raise failure
+
+
+def _waiting(connection: socket.socket) -> int:
+    """The bytes that were given to the system, and that the client has not taken; 0 if the system does not tell."""
+    try:
+        (waiting,) = _INT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))
+    except OSError:
+        return 0
+    return int(waiting)
 
 
 def _opened(path: Path, mark: str) -> int:
