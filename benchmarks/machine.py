@@ -86,6 +86,12 @@ def cpu_seconds(pid: int) -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def workers_of(pid: int) -> list[int]:
+    """The processes that a process started, or itself if it started none."""
+    started = [each for each in _tree(pid) if (fields := _stat(each)) and int(fields[1]) == pid]
+    return started or [pid]
+
+
 def memory_mib(pid: int) -> float | None:
     """Resident memory of a process and its descendants; shared pages count for each."""
     if not PROC.exists():
