@@ -22,7 +22,7 @@ from benchmarks.load import Connection, Failed, Found, found_of
 from benchmarks.peers import Server, UploadTarget
 from benchmarks.peers.devpi import Devpi
 from benchmarks.peers.pkgindex import PkgIndex
-from benchmarks.peers.pypiron import PypIronServer
+from benchmarks.peers.pypiron import PypIronHosted
 from benchmarks.peers.pypiserver import PypiServerUploads
 from benchmarks.peers.static import StaticUpstream
 from benchmarks.plan import Plan
@@ -81,7 +81,7 @@ def servers_of(plan: Plan, upstream: str) -> Iterable[Server]:
     yield PkgIndex(site, plan.directory("pkgindex"), upstream=upstream)
     if not plan.peers:
         return
-    yield PypIronServer(plan.directory("pypiron"))
+    yield PypIronHosted(site, plan.directory("pypiron"))
     yield Devpi(site, plan.directory("devpi"), upstream=upstream)
     yield PypiServerUploads(site, plan.directory("pypiserver-htpasswd"))
     yield PypiServerUploads(site, plan.directory("pypiserver-among"), among=max(site.sizes))

@@ -40,13 +40,16 @@ class PypIronServer(Server):
         return [str(environments.program(self.name, self.name)), "serve", *options, *unchecked]
 
     def uploads(self) -> Iterator[UploadTarget]:
-        yield UploadTarget(
-            label=self.name,
+        yield self._into("upload-new")
+
+    def _into(self, project: str, *, suffix: str = "") -> UploadTarget:
+        return UploadTarget(
+            label=f"{self.name}{suffix}",
             pid=self.pid,
             port=self.port,
             path="/legacy/",
             headers={"Authorization": _CREDENTIALS},
-            project="upload-new",
+            project=project,
             durable=False,
         )
 
@@ -87,7 +90,9 @@ class PypIronHosted(PypIronServer):
         yield self.linked_target(self.name, f"/simple/{project}/", entry.filename)
 
     def uploads(self) -> Iterator[UploadTarget]:
-        return iter(())
+        yield from super().uploads()
+        for size in self.site.sizes[-2:]:
+            yield self._into(page_project(size), suffix=f", into a project of {size:,} files")
 
     def _upload(self, work: Sequence[tuple[str, str, str]]) -> None:
         with Connection(self.port) as connection:
