@@ -36,7 +36,7 @@ is kept when it comes for the second time. Kept bytes may have credentials, so n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -89,7 +89,10 @@ class KeptAnswer(Struct):
     client: str
     """The client behind that peer."""
     line: AccessLine
-    checks: Sequence[Holds]
+    identified: Holds
+    """Whether the credentials would be judged alike."""
+    answered: Holds
+    """Whether the handler would give an equal answer."""
     file: MemoryFile | None = None
     """A long body."""
     head: bytes = b""
@@ -178,8 +181,8 @@ class Replays:
             return
         if not self._came_before(data) or not _is_repeatable(request) or not self._is_of_this_tree(moment):
             return
-        checks = identified(), reply.holding()
-        if checks[0] is None or checks[1] is None:
+        still_identified, still_answered = identified(), reply.holding()
+        if still_identified is None or still_answered is None:
             return
         has_body = request.method != "HEAD"
         file = self._file(reply.body) if has_body else None
@@ -192,7 +195,8 @@ class Replays:
             peer=(request.remote or "") if self._by_peer else None,
             client=request.get(CLIENT, ""),
             line=line_of(request, reply.status, len(reply.body) if has_body else 0),
-            checks=(checks[0], checks[1]),
+            identified=still_identified,
+            answered=still_answered,
             file=file,
         )
         self.kept.put(data, kept)
@@ -247,7 +251,7 @@ class Replays:
 
 def _holds(kept: KeptAnswer) -> bool:
     try:
-        return all(check() for check in kept.checks)
+        return kept.identified() and kept.answered()
     except Exception:  # of a plugin: the plain way fails too, and says why
         return False
 
