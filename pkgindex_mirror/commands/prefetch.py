@@ -96,6 +96,7 @@ async def prefetch(
                 chosen,
                 everything=all_files,
                 dependencies=not no_deps,
+                constraints=[limit for each in read for limit in each.constraints],
                 pin=pin,
                 progress=progress,
             ).run(wanted for each in read for wanted in each.wanted)

@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from pkgindex_core.formats.filenames import kind_of, version_in
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.prefetching.wanted import Wanted
+from pkgindex_mirror.prefetching.wanted import Wanted, constrained
 
 _SYSTEMS: Final = {
     "win": ("win32", "Windows", "nt"),
@@ -93,13 +93,20 @@ def _ranks(tags: Iterable[Tag]) -> dict[Tag, int]:
 
 
 def choose(
-    files: Iterable[ChoosableFile], wanted: Wanted, targets: Sequence[TargetPython], *, everything: bool
+    files: Sequence[ChoosableFile],
+    wanted: Wanted,
+    targets: Sequence[TargetPython],
+    *,
+    everything: bool,
+    constraints: Iterable[Wanted] = (),
 ) -> list[ChoosableFile]:
     """Choose the files for the targets. Returns none if none fits. `everything`: all files of the version."""
-    versions = _by_version((each for each in files if _may_be(each, wanted)), wanted.project)
+    limits = [each for each in constraints if each.project == wanted.project]
     chosen: dict[str, ChoosableFile] = {}
     for target in targets:
-        for version in sorted(wanted.specifier.filter(versions), reverse=True):
+        limited = constrained(wanted, filter(target.wants, limits))
+        versions = _by_version((each for each in files if _may_be(each, limited)), wanted.project)
+        for version in sorted(limited.specifier.filter(versions), reverse=True):
             fitting = [each for each in versions[version] if _runs(each, target)]
             best = fitting if everything else _best(fitting, target)
             chosen.update({each.filename: each for each in best})

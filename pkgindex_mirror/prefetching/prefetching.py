@@ -71,6 +71,7 @@ class Prefetching:
         *,
         everything: bool,
         dependencies: bool,
+        constraints: Sequence[Wanted],
         pin: bool | None,
         progress: Progress,
     ) -> None:
@@ -80,6 +81,7 @@ class Prefetching:
         self._targets = targets
         self._everything = everything
         self._dependencies = dependencies
+        self._constraints = constraints
         self._pin = pin
         self._progress = progress
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -170,7 +172,13 @@ class Prefetching:
         )
         answer = await self._engine.pages.project(request)
         assert answer.body is not None
-        chosen = choose(_decode(answer.body).files, wanted, self._targets, everything=self._everything)
+        chosen = choose(
+            _decode(answer.body).files,
+            wanted,
+            self._targets,
+            everything=self._everything,
+            constraints=self._constraints,
+        )
         if not chosen:
             raise Refused(f"{self._index} has no file of it that fits")
         return chosen

@@ -1,0 +1,49 @@
+"""The command over a scripted upstream: what an installer will ask for is stored, and what is told is true."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_mirror.cli import main
+from pkgindex_mirror.testing import ScriptedUpstream
+
+Prefetch = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def prefetch(upstream: ScriptedUpstream, tmp_path: Path) -> Prefetch:
+    environ = {
+        **dict.fromkeys(each for each in os.environ if each.startswith("PKGINDEX_")),
+        "PKGINDEX_UPSTREAM": upstream.url,
+    }
+
+    async def run(*words: str | Path) -> Result:
+        command = ["prefetch", "--data", str(tmp_path / "data"), *map(str, words)]
+        return await asyncio.to_thread(CliRunner().invoke, main, command, env=environ)
+
+    return run
+
+
+async def test_constraints_hold_for_dependencies(
+    upstream: ScriptedUpstream, prefetch: Prefetch, tmp_path: Path
+) -> None:
+    upstream.add("demo", build_wheel("demo", "1.0", requires_dist=("six", "idna")))
+    upstream.add("six", build_wheel("six", "1.0"), build_wheel("six", "2.0"))
+    upstream.add("idna", build_wheel("idna", "1.0"), build_wheel("idna", "2.0"))
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("-c limits.txt\ndemo\n")
+    (tmp_path / "limits.txt").write_text(
+        "six<2\nidna<2; python_version > '3'\nidna>=2; python_version < '3'\nunused==1\n"
+    )
+    done = await prefetch(wanted)
+    assert done.exit_code == 0, done.output
+    assert upstream.count("/files/six-1.0-py3-none-any.whl") == 1
+    assert upstream.count("/files/idna-1.0-py3-none-any.whl") == 1
+    assert "3 projects, 3 files" in done.output
