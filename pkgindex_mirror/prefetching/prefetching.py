@@ -51,11 +51,11 @@ class Prefetched(Struct, kw_only=True):
 
     projects: int = 0
     files: int = 0
-    """The chosen files, stored or not."""
+    """The chosen files that are stored now."""
     fetched: int = 0
     """Those that were not stored before."""
     bytes: int = 0
-    """Of all chosen files."""
+    """Of these files."""
     failures: list[str]
     """One sentence for each thing that is not stored now."""
 
@@ -101,7 +101,7 @@ class Prefetching:
         await self._unpin()
         await self._look_again()
         self._done.projects = len(self._projects)
-        self._done.files = len(self._fetching)
+        self._done.files = self._finished
         return self._done
 
     async def _pin_now(self, sha256: str | None) -> None:
@@ -143,13 +143,14 @@ class Prefetching:
                 self._fail(wanted, error)
                 return
             found = await asyncio.gather(*(self._once(wanted, file) for file in files), return_exceptions=True)
-        self._projects.add(wanted.project)
         for metadata in found:
             if isinstance(metadata, PkgIndexError):
                 self._fail(wanted, metadata)
-            elif isinstance(metadata, BaseException):
+                continue
+            if isinstance(metadata, BaseException):
                 raise metadata
-            elif wanted.follow and self._dependencies:
+            self._projects.add(wanted.project)
+            if wanted.follow and self._dependencies:
                 self._require(wanted, metadata, group)
 
     def _fail(self, wanted: Wanted, error: PkgIndexError) -> None:

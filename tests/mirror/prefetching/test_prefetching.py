@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_mirror.cli import main
-from pkgindex_mirror.testing import ScriptedUpstream
+from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
 Prefetch = Callable[..., Awaitable[Result]]
 
@@ -47,3 +47,17 @@ async def test_constraints_hold_for_dependencies(
     assert upstream.count("/files/six-1.0-py3-none-any.whl") == 1
     assert upstream.count("/files/idna-1.0-py3-none-any.whl") == 1
     assert "3 projects, 3 files" in done.output
+
+
+async def test_files_that_failed_are_not_counted_as_stored(
+    upstream: ScriptedUpstream, prefetch: Prefetch, tmp_path: Path
+) -> None:
+    upstream.add("demo", build_wheel("demo", "1.0"))
+    upstream.add("six", build_wheel("six", "1.0"))
+    upstream.script("/files/demo-1.0-py3-none-any.whl", behaviours.status(404))
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("demo\nsix\n")
+    done = await prefetch(wanted)
+    assert done.exit_code == 1
+    assert "1 projects, 1 files" in done.output
+    assert "1 fetched, 0 stored before" in done.output
