@@ -6,6 +6,7 @@ If no wheel fits, the source distribution is chosen. Pure.
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -28,6 +29,8 @@ _SYSTEMS: Final = {
     "musllinux": ("linux", "Linux", "posix"),
     "linux": ("linux", "Linux", "posix"),
 }
+
+_MACHINE: Final = re.compile(r"(?:win|linux\d*|(?:linux|macosx)_\d+_\d+)_([a-z]\w*)$")
 
 
 class ChoosableFile(Struct, frozen=True, kw_only=True):
@@ -78,6 +81,9 @@ def _target(version: Version, platforms: Sequence[str]) -> TargetPython:
     system = next((value for key, value in _SYSTEMS.items() if platforms[0].startswith(key)), None)
     if system is not None:
         environment |= dict(zip(("sys_platform", "platform_system", "os_name"), system, strict=True))
+    machine = _MACHINE.search(platforms[0])
+    if machine is not None:
+        environment["platform_machine"] = machine[1].upper() if platforms[0].startswith("win") else machine[1]
     return TargetPython(version, _ranks(tags), environment)
 
 
