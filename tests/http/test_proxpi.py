@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.plugins import load_plugins
@@ -20,6 +21,7 @@ from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, TEXT_HTML
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_core.tools.served_cache import noted_cache
 from pkgindex_http import plugin
+from pkgindex_http.cli import main
 from pkgindex_http.opening import opened_engine
 from pkgindex_http.proxpi import indexes
 from pkgindex_http.proxpi.command_line import CacheOptions, server_settings
@@ -478,6 +480,26 @@ class TestAnotherStart:
             # An upstream that is not configured any more may have been a private one.
             assert (await cache.file(last))[0] in {401, 404}
             assert b"other" not in (await cache.file("/index/"))[1]
+
+    async def test_further_options_of_a_mirror_stay(
+        self, open_cache: OpenCache, first: ScriptedUpstream, tmp_path: Path
+    ) -> None:
+        first.add("untimed", build_wheel("untimed", "1.0"), upload_time=None)
+        command = ["index", "modify", "--data", str(tmp_path / "cache")]
+
+        async def times(cache: Cache) -> list[bool]:
+            async with cache.get("/index/untimed/", headers={"Accept": JSON_V1}) as answer:
+                return ["upload-time" in file for file in (await answer.json(content_type=None))["files"]]
+
+        async with open_cache(first.url, expiries=[0]) as cache:
+            assert await times(cache) == [False]
+            (mirror,) = (each.name for each in (await cache.engine.store.tree()).indexes.values() if each.mirrored)
+            words = [*command, mirror, "upload_time=first-seen"]
+            ran = await asyncio.to_thread(CliRunner().invoke, main, words, env={"HOME": str(tmp_path)})
+            assert ran.exit_code == 0, ran.output
+            assert await times(cache) == [True]
+        async with open_cache(first.url, expiries=[0]) as cache:
+            assert await times(cache) == [True]
 
     async def test_credentials_are_taken_away_with_the_url(
         self, open_cache: OpenCache, first: ScriptedUpstream
