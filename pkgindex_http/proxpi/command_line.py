@@ -97,8 +97,11 @@ def server_settings(
             "WARNING: certificates are not checked: everybody between this machine and an upstream may change packages"
         )
     proxies = [name for name in _PROXIES if environ.get(name) or environ.get(name.lower())]
-    if proxies:
-        remarks.append(f"{', '.join(proxies)}: not used; upstreams are asked directly")
+    if proxies and not mirror.get("proxy"):
+        named = ", ".join(proxies)
+        remarks.append(
+            f"{named}: not used; upstreams are asked directly, unless `proxy` of [plugins.mirror] names a proxy"
+        )
     return replace(settings, plugins=plugins), [*variables.remarks, *remarks]
 
 

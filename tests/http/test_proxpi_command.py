@@ -230,8 +230,12 @@ def test_other_variables_that_proxpi_reads(start: Any, tmp_path: Path) -> None:
     assert start(REQUESTS_CA_BUNDLE=str(tmp_path)).settings.plugins["mirror"] == BOUND
     configured = {"PKGINDEX_PLUGINS__MIRROR__CA_FILE": '"mine.pem"'}
     assert start(REQUESTS_CA_BUNDLE=place, **configured).settings.plugins["mirror"] == {**BOUND, "ca_file": "mine.pem"}
-    said = start(https_proxy="http://ann:s3cret@proxy.example").result.output
-    assert said == "HTTPS_PROXY: not used; upstreams are asked directly\n"
+    proxy = {"https_proxy": "http://ann:s3cret@proxy.example"}
+    said = start(**proxy).result.output
+    assert said == (
+        "HTTPS_PROXY: not used; upstreams are asked directly, unless `proxy` of [plugins.mirror] names a proxy\n"
+    )
+    assert start(**proxy, PKGINDEX_PLUGINS__MIRROR__PROXY='"http://proxy.example"').result.output == ""
 
 
 def test_options_win_over_variables_and_say_so(start: Any) -> None:
