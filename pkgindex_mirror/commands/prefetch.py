@@ -100,6 +100,8 @@ async def prefetch(
                 pin=pin,
                 progress=progress,
             ).run(wanted for each in read for wanted in each.wanted)
+    for remark in done.remarks:
+        talk(remark)
     for failure in done.failures:
         talk(f"error: {failure}")
     stored = done.files - done.fetched

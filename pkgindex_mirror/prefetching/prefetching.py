@@ -58,6 +58,8 @@ class Prefetched(Struct, kw_only=True):
     """Of these files."""
     failures: list[str]
     """One sentence for each thing that is not stored now."""
+    remarks: list[str]
+    """One sentence for each file that may need more than what was fetched."""
 
 
 class Prefetching:
@@ -90,7 +92,7 @@ class Prefetching:
         self._fetching: dict[str, asyncio.Task[tuple[Sha256, bytes]]] = {}
         self._kept: dict[Sha256, tuple[Wanted, str]] = {}
         self._finished = 0
-        self._done = Prefetched(failures=[])
+        self._done = Prefetched(failures=[], remarks=[])
 
     async def run(self, wanted: Iterable[Wanted]) -> Prefetched:
         """Fetch everything that is wanted, and return when all of it is stored durably or has failed."""
@@ -143,13 +145,17 @@ class Prefetching:
                 self._fail(wanted, error)
                 return
             found = await asyncio.gather(*(self._once(wanted, file) for file in files), return_exceptions=True)
-        for metadata in found:
+        built = self._everything and any(file.filename.endswith(".whl") for file in files)
+        for file, metadata in zip(files, found, strict=True):
             if isinstance(metadata, PkgIndexError):
                 self._fail(wanted, metadata)
                 continue
             if isinstance(metadata, BaseException):
                 raise metadata
             self._projects.add(wanted.project)
+            if not built and not file.filename.endswith(".whl"):
+                what = "its dependencies and what builds it are" if wanted.follow else "what builds it is"
+                self._done.remarks.append(f"{file.filename} is a source distribution: {what} not fetched")
             if wanted.follow and self._dependencies:
                 self._require(wanted, metadata, group)
 

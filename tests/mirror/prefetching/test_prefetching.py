@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pkgindex_core.testing.wheels import build_wheel
+from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_mirror.cli import main
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 
@@ -61,3 +61,23 @@ async def test_files_that_failed_are_not_counted_as_stored(
     assert done.exit_code == 1
     assert "1 projects, 1 files" in done.output
     assert "1 fetched, 0 stored before" in done.output
+
+
+async def test_a_source_distribution_may_need_more_than_what_is_fetched(
+    upstream: ScriptedUpstream, prefetch: Prefetch, tmp_path: Path
+) -> None:
+    source = build_sdist("demo", "1.0")
+    upstream.add("demo", source)
+    upstream.add("six", build_wheel("six", "1.0"), build_sdist("six", "1.0"))
+    wanted, hashed = tmp_path / "requirements.txt", tmp_path / "hashed.txt"
+    wanted.write_text("demo\nsix\n")
+    hashed.write_text(f"demo==1.0 --hash=sha256:{source.sha256}\n")
+    for words, what in (
+        ((wanted,), "its dependencies and what builds it are not fetched"),
+        ((wanted, "--all-files"), "its dependencies and what builds it are not fetched"),
+        ((hashed,), "what builds it is not fetched"),
+    ):
+        done = await prefetch(*words)
+        assert done.exit_code == 0, done.output
+        assert done.output.count("is a source distribution") == 1
+        assert f"demo-1.0.tar.gz is a source distribution: {what}" in done.output
