@@ -81,3 +81,21 @@ async def test_a_source_distribution_may_need_more_than_what_is_fetched(
         assert done.exit_code == 0, done.output
         assert done.output.count("is a source distribution") == 1
         assert f"demo-1.0.tar.gz is a source distribution: {what}" in done.output
+
+
+async def test_the_directory_of_a_cache_does_not_become_that_of_a_server(
+    upstream: ScriptedUpstream, prefetch: Prefetch, tmp_path: Path
+) -> None:
+    """`prefetch` before the first start of `proxy`, which refuses a directory with other indexes."""
+    upstream.add("demo", build_wheel("demo", "1.0"))
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("demo\n")
+    home = tmp_path / "pkgindex" / "proxy"
+    for _ in range(2):
+        done = await prefetch(wanted, "--data", home)
+        assert done.exit_code == 1, done.output
+        assert f"error: {home} is no cache yet" in done.output
+        assert "hint: start `pkgindex-mirror proxy` once before" in done.output
+    assert upstream.asked == []
+    server = await prefetch(wanted, "--data", tmp_path / "server")
+    assert server.exit_code == 0, server.output
