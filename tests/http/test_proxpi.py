@@ -263,6 +263,7 @@ class TestOneUpstream:
             for path in ("/", "/legacy/", "/legacy"):
                 async with cache.request("POST", path, data={":action": "file_upload"}) as answer:
                     assert answer.status == 405
+                    assert "upload to one of its upstreams" in await answer.text()
             async with cache.request("PUT", "/root/more", json={}) as answer:
                 assert answer.status == 403
 
