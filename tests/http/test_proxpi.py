@@ -468,11 +468,14 @@ class TestAnotherStart:
         assert len(first.asked) + len(second.asked) == before
 
     async def test_upstreams_are_added_moved_and_taken_away(
-        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream
+        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with open_cache(first.url) as cache:
             await cache.page("demo")
+        async with open_cache(first.url):
+            assert "had other upstreams" not in caplog.text
         async with open_cache(second.url, first.url) as cache:
+            assert "had other upstreams (root/" in caplog.text
             assert set((await cache.page("demo"))[1]) == {ANOTHER.filename, NEWER.filename}
             last = (await cache.page("demo"))[1][NEWER.filename]
         async with open_cache(first.url) as cache:
