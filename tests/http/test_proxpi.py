@@ -505,6 +505,23 @@ class TestAnotherStart:
         async with open_cache(first.url, expiries=[0]) as cache:
             assert await times(cache) == [True]
 
+    async def test_a_project_is_forgotten_with_the_digests_of_its_files(
+        self, open_cache: OpenCache, first: ScriptedUpstream, tmp_path: Path
+    ) -> None:
+        first.add("replaced", DEMO)
+        async with open_cache(first.url, expiries=[0]) as cache:
+            stored = (await cache.page("replaced"))[1][DEMO.filename]
+            first.projects["replaced"].clear()
+            first.add("replaced", ANOTHER)
+            assert (await cache.page("replaced"))[1][DEMO.filename] == stored
+            assert (await cache.file(stored))[0] == 502
+            await cache.engine.settle()
+            (mirror,) = (each.name for each in (await cache.engine.store.tree()).indexes.values() if each.mirrored)
+            words = ["project", "delete", "--force", "--data", str(tmp_path / "cache"), "--index", mirror, "replaced"]
+            ran = await asyncio.to_thread(CliRunner().invoke, main, words, env={"HOME": str(tmp_path)})
+            assert ran.exit_code == 0, ran.output
+            assert await cache.file((await cache.page("replaced"))[1][DEMO.filename]) == (200, ANOTHER.data)
+
     async def test_credentials_are_taken_away_with_the_url(
         self, open_cache: OpenCache, first: ScriptedUpstream
     ) -> None:
