@@ -259,6 +259,16 @@ def test_a_configuration_file(start: Any, tmp_path: Path) -> None:
     assert started.upstreams == [(A, 1800), (B, 60)]
     assert (started.settings.port, started.settings.admission) == (5001, "first_mirror")
     assert "[plugins.proxpi] is configured, so" in started.result.output
+    # Other upstreams leave its other settings.
+    (tmp_path / "cache.toml").write_text(
+        f"[plugins.proxpi]\nsizes = 3\nredirect = true\nupstreams = [{{url = '{A}'}}]\n"
+    )
+    started = start("--config", "cache.toml", "--upstream", B)
+    assert (started.upstreams, started.table.sizes, started.table.redirect) == ([(B, 1800)], 3, True)
+    (tmp_path / "cache.toml").write_text("[plugins.proxpi]\nsizes = 3\n")
+    started = start("--config", "cache.toml", PROXPI_INDEX_URL=A, PROXPI_EXTRA_INDEX_URLS=B)
+    assert (started.upstreams, started.table.sizes) == ([(A, 1800), (B, 180)], 3)
+    assert started.settings.admission == "available_mirrors"
     (tmp_path / "cache.toml").write_text("[plugins.proxpi]\nupstream = 1\n")
     assert "known settings: upstreams" in start("--config", "cache.toml").result.output
 
