@@ -76,6 +76,8 @@ def server_settings(
     if len(variables.upstreams) > 1 and not options.upstreams and "upstreams" not in configured:
         # Users of proxpi get what they had.
         settings = settings_from(config, defaults={**defaults, "admission": UNION}, **flagged)
+    if options.cache_size is not None or "cache_size" in settings.plugins.get("mirror", {}):
+        variables = replace(variables, cache_size=None)
     table, remarks = _table(options, configured, variables, pypi)
     known = KnownCredentials(environ)
     table = replace(table, upstreams=tuple(replace(each, url=known.put_into(each.url)) for each in table.upstreams))

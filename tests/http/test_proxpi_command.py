@@ -129,6 +129,15 @@ def test_how_much_is_kept(start: Any) -> None:
     assert size(PROXPI_CACHE_SIZE="5368709120") == 5368709120
     assert size("--cache-size", "7", PROXPI_CACHE_SIZE="5368709120") == 7
     assert size(PKGINDEX_PLUGINS__MIRROR__CACHE_SIZE='"1GiB"') == "1GiB"
+    # PROXPI_CACHE_SIZE=0 keeps no files, unless something that wins over it says how much to keep.
+    assert start(PROXPI_CACHE_SIZE="0").table.redirect
+    for started in (
+        start("--cache-size", "3GiB", PROXPI_CACHE_SIZE="0"),
+        start(PROXPI_CACHE_SIZE="0", PKGINDEX_PLUGINS__MIRROR__CACHE_SIZE='"3GiB"'),
+    ):
+        assert started.settings.plugins["mirror"]["cache_size"] == "3GiB"
+        assert not started.table.redirect
+        assert started.result.output == ""
 
 
 def test_every_variable_becomes_something(start: Any, tmp_path: Path) -> None:
