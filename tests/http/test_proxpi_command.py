@@ -280,6 +280,8 @@ def test_a_configuration_file(start: Any, tmp_path: Path) -> None:
     assert started.settings.admission == "available_mirrors"
     (tmp_path / "cache.toml").write_text("[plugins.proxpi]\nupstream = 1\n")
     assert "known settings: upstreams" in start("--config", "cache.toml").result.output
+    (tmp_path / "cache.toml").write_text(f"[plugins.proxpi]\nupstreams = [{{url = '{A}', ttl = 60}}]\n")
+    assert "of an upstream: url, expiry, find_links" in start("--config", "cache.toml").result.output
 
 
 class TestCredentials:
