@@ -20,7 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engine import Engine
-from pkgindex_core.errors import PkgIndexError, Refused
+from pkgindex_core.errors import PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none, parse_index_name
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, StoredContent
@@ -179,6 +179,8 @@ class Prefetching:
         )
         answer = await self._engine.pages.project(request)
         assert answer.body is not None
+        for index, reason in answer.unknown:  # it may have a version that an installer will choose later
+            self._fail(wanted, Unavailable(f"its page has no files of {index}: {reason}"))
         chosen = choose(
             _decode(answer.body).files,
             wanted,

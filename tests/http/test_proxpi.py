@@ -27,6 +27,7 @@ from pkgindex_http.proxpi import indexes
 from pkgindex_http.proxpi.command_line import CacheOptions, server_settings
 from pkgindex_http.proxpi.settings import read_settings
 from pkgindex_http.server import Server
+from pkgindex_mirror.cli import main as mirror_main
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Answer
 from tests.http.conftest import Served, basic, make_store
@@ -504,6 +505,22 @@ class TestAnotherStart:
             assert await times(cache) == [True]
         async with open_cache(first.url, expiries=[0]) as cache:
             assert await times(cache) == [True]
+
+    async def test_fetching_ahead_tells_of_an_upstream_that_is_missing(
+        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream, tmp_path: Path
+    ) -> None:
+        """It may have a newer version, which an installer chooses later."""
+        async with open_cache(first.url, second.url, merge="union"):
+            pass
+        second.script("page", behaviours.status(500))
+        wanted = tmp_path / "requirements.txt"
+        wanted.write_text("demo\n")
+        words = ["prefetch", "--data", str(tmp_path / "cache"), str(wanted)]
+        ran = await asyncio.to_thread(CliRunner().invoke, mirror_main, words, env={"HOME": str(tmp_path)})
+        assert ran.exit_code == 1, ran.output
+        assert f"error: demo ({wanted}, line 1): its page has no files of root/" in ran.output
+        assert "it answered 500" in ran.output
+        assert "1 projects, 1 files" in ran.output
 
     async def test_a_project_is_forgotten_with_the_digests_of_its_files(
         self, open_cache: OpenCache, first: ScriptedUpstream, tmp_path: Path
