@@ -31,7 +31,7 @@ _EXTRA: Final = re.compile(r"\bextra\b")
 def read_wanted(path: Path) -> RequirementFile:
     """Read a file as the lock file that its name says, and any other file as requirements. Raises `Refused` if it cannot be read."""
     name = path.name.lower()
-    if name == "uv.lock":
+    if name == "uv.lock" or name.endswith(".py.lock"):  # of a project, or of a script
         return _read(path, _toml, _uv)
     if name == "poetry.lock":
         return _read(path, _toml, _poetry)

@@ -191,6 +191,27 @@ source = {{ git = "https://example.org/cloned?rev=1" }}
     assert found.left_out == (f"{path}: cloned does not come from an index",)
 
 
+def test_the_lock_of_a_script(tmp_path: Path) -> None:
+    path = tmp_path / "run.py.lock"
+    path.write_text(
+        """
+version = 1
+[manifest]
+requirements = [{ name = "windows", marker = "sys_platform == 'win32'" }, { name = "demo" }]
+[[package]]
+name = "demo"
+version = "1.0"
+source = { registry = "https://pypi.org/simple" }
+[[package]]
+name = "windows"
+version = "1.0"
+source = { registry = "https://pypi.org/simple" }
+"""
+    )
+    (target,) = targets((), ["manylinux_2_28_x86_64"])
+    assert [each.shown for each in read_wanted(path).wanted if target.wants(each)] == ["demo==1.0"]
+
+
 def test_markers_of_uv_stand_at_its_dependencies(tmp_path: Path) -> None:
     """A package is wanted where one of them holds. All extras are wanted."""
     path = tmp_path / "uv.lock"
