@@ -72,10 +72,13 @@ def server_settings(
     if options.merge:
         flagged["admission"] = _POLICIES[options.merge]
     settings = settings_from(config, defaults={**defaults, "admission": FIRST}, **flagged)
-    if len(variables.upstreams) > 1 and not options.upstreams and TABLE not in settings.plugins:
+    configured = settings.plugins.get(TABLE, {})
+    if len(variables.upstreams) > 1 and not options.upstreams and "upstreams" not in configured:
         # Users of proxpi get what they had.
         settings = settings_from(config, defaults={**defaults, "admission": UNION}, **flagged)
-    table, remarks = _table(options, settings.plugins.get(TABLE), variables, pypi)
+    if options.cache_size is not None or "cache_size" in settings.plugins.get("mirror", {}):
+        variables = replace(variables, cache_size=None)
+    table, remarks = _table(options, configured, variables, pypi)
     known = KnownCredentials(environ)
     table = replace(table, upstreams=tuple(replace(each, url=known.put_into(each.url)) for each in table.upstreams))
     plugins = {**settings.plugins, TABLE: msgspec.to_builtins(table)}
@@ -97,8 +100,11 @@ def server_settings(
             "WARNING: certificates are not checked: everybody between this machine and an upstream may change packages"
         )
     proxies = [name for name in _PROXIES if environ.get(name) or environ.get(name.lower())]
-    if proxies:
-        remarks.append(f"{', '.join(proxies)}: not used; upstreams are asked directly")
+    if proxies and not mirror.get("proxy"):
+        named = ", ".join(proxies)
+        remarks.append(
+            f"{named}: not used; upstreams are asked directly, unless `proxy` of [plugins.mirror] names a proxy"
+        )
     return replace(settings, plugins=plugins), [*variables.remarks, *remarks]
 
 
@@ -109,22 +115,20 @@ def _certificates(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _table(
-    options: CacheOptions, configured: Mapping[str, Any] | None, variables: ProxpiVariables, pypi: str
+    options: CacheOptions, configured: Mapping[str, Any], variables: ProxpiVariables, pypi: str
 ) -> tuple[ProxySettings, list[str]]:
     """The upstreams, from the first source that names some, and the other settings of the table."""
     remarks = []
+    named: Any = configured.get("upstreams")
     if options.upstreams:
         if variables.upstreams:
             remarks.append("--upstream is given, so the upstreams and times of PROXPI_ variables do not count")
-        table = ProxySettings(upstreams=tuple(UpstreamSettings(url=url) for url in options.upstreams))
-    elif configured is not None:
-        if variables.upstreams:
-            remarks.append(
-                "[plugins.proxpi] is configured, so the upstreams and times of PROXPI_ variables do not count"
-            )
-        table = read_settings(configured)
-    else:
-        table = ProxySettings(upstreams=variables.upstreams or (UpstreamSettings(url=pypi),))
+        named = [{"url": url} for url in options.upstreams]
+    elif "upstreams" not in configured:
+        named = msgspec.to_builtins(variables.upstreams or (UpstreamSettings(url=pypi),))
+    elif variables.upstreams:
+        remarks.append("[plugins.proxpi] is configured, so the upstreams and times of PROXPI_ variables do not count")
+    table = read_settings({**configured, "upstreams": named})
     flat = tuple(UpstreamSettings(url=url, find_links=True) for url in options.flat_pages)
     table = replace(table, upstreams=_with_expiries((*flat, *table.upstreams), options.expiries))
     if options.absent_statuses:

@@ -40,4 +40,6 @@ class FrontPage:
 
 async def no_uploads(ask: Ask) -> Reply:
     """Refuse an upload, with and without credentials."""
-    raise ReadOnly(ask.default_index, "cache")
+    refused = ReadOnly(ask.default_index, "cache")
+    refused.hint = "upload to one of its upstreams"
+    raise refused

@@ -8,6 +8,7 @@ There is no log-in: root has no password. A mirror whose upstream is not configu
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from pkgindex_core.engine import Engine
@@ -21,6 +22,7 @@ from pkgindex_http.ensuring import ensure_index
 from pkgindex_http.proxpi.settings import ProxySettings
 from pkgindex_http.settings import ServerSettings
 
+_log = logging.getLogger(__name__)
 _OPEN: Final = [ANONYMOUS]
 _CLOSED: Final = [ROOT]
 _OF_A_START: Final = {"offline", "proxy"}
@@ -38,6 +40,13 @@ async def prepare(engine: Engine, settings: ServerSettings, table: ProxySettings
             hint="name another directory with --cache; it is made if it is missing",
         )
     wanted = {each.index: each for each in table.upstreams}
+    if served in tree.indexes and (former := tree.indexes[served].bases) != tuple(wanted):
+        # A second cache for other upstreams, in the same default directory, would change the first one unnoticed.
+        _log.warning(
+            "%s had other upstreams (%s): processes that run over it serve the new ones from now on; another cache needs another --cache",
+            settings.data,
+            ", ".join(former),
+        )
     for name, upstream in wanted.items():
         options = {
             "mirror_url": _with_credentials(upstream.url),

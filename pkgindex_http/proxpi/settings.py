@@ -81,7 +81,9 @@ def read_settings(table: Mapping[str, Any]) -> ProxySettings:
         settings = msgspec.convert(table, ProxySettings)
     except msgspec.ValidationError as error:
         known = ", ".join(ProxySettings.__struct_fields__)
-        raise Refused(f"[plugins.proxpi]: {error}", hint=f"known settings: {known}") from error
+        each = ", ".join(UpstreamSettings.__struct_fields__)
+        hint = f"known settings: {known}; of an upstream: {each}"
+        raise Refused(f"[plugins.proxpi]: {error}", hint=hint) from error
     problems = [problem for each in settings.upstreams if (problem := _problem(each))]
     if not settings.upstreams:
         problems.append("no upstream is named")

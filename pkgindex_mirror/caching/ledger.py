@@ -96,8 +96,9 @@ def excess(ledger: Ledger, bound: int) -> int:
 
     No room is made for a file that is larger than the bound. It is stored, has the first place, and is removed after its last reader.
     """
-    coming = sum(arrival.size for arrival in ledger.arriving.values() if arrival.size <= bound)
-    return ledger.kept + coming - sum(each.size for each in ledger.leaving.values()) - bound
+    # A file that arrives twice is kept once. After a kill its first arrival stays until it is overdue.
+    coming = {each.sha256 or token: each.size for token, each in ledger.arriving.items() if each.size <= bound}
+    return ledger.kept + sum(coming.values()) - sum(each.size for each in ledger.leaving.values()) - bound
 
 
 def overdue(ledger: Ledger, now: Timestamp) -> tuple[Mapping[str, Reservation], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -13,6 +14,9 @@ from pkgindex_core.commands.telling import print_json, talk
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import Refused
 from pkgindex_mirror.commands.common import library_settings
+
+_CACHE: Final = ("pkgindex", "proxy")
+"""The end of the path of a cache, below the user's cache directory."""
 
 
 @command()
@@ -75,6 +79,7 @@ async def prefetch(
     from pkgindex_mirror.prefetching.lock_files import read_wanted
     from pkgindex_mirror.prefetching.prefetching import Prefetching
 
+    _check_place(settings.data)
     read = [read_wanted(path) for path in files]
     try:
         chosen = targets(pythons, platforms)
@@ -96,9 +101,12 @@ async def prefetch(
                 chosen,
                 everything=all_files,
                 dependencies=not no_deps,
+                constraints=[limit for each in read for limit in each.constraints],
                 pin=pin,
                 progress=progress,
             ).run(wanted for each in read for wanted in each.wanted)
+    for remark in done.remarks:
+        talk(remark)
     for failure in done.failures:
         talk(f"error: {failure}")
     stored = done.files - done.fetched
@@ -109,3 +117,11 @@ async def prefetch(
         print_json(msgspec.to_builtins(done))
     if done.failures:
         sys.exit(1)
+
+
+def _check_place(data: Path) -> None:
+    """Refuse to make the indexes of a server in the directory of the cache, which would not start with those."""
+    if data.parts[-2:] == _CACHE and not any(data.glob("*")):
+        raise Refused(
+            f"{data} is no cache yet", hint="start `pkgindex-mirror proxy` once before: its upstreams are used"
+        )

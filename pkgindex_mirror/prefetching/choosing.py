@@ -6,6 +6,7 @@ If no wheel fits, the source distribution is chosen. Pure.
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -19,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from pkgindex_core.formats.filenames import kind_of, version_in
 from pkgindex_core.names import ProjectName
-from pkgindex_mirror.prefetching.wanted import Wanted
+from pkgindex_mirror.prefetching.wanted import Wanted, constrained
 
 _SYSTEMS: Final = {
     "win": ("win32", "Windows", "nt"),
@@ -28,6 +29,8 @@ _SYSTEMS: Final = {
     "musllinux": ("linux", "Linux", "posix"),
     "linux": ("linux", "Linux", "posix"),
 }
+
+_MACHINE: Final = re.compile(r"(?:win|linux\d*|(?:linux|macosx)_\d+_\d+)_([a-z]\w*)$")
 
 
 class ChoosableFile(Struct, frozen=True, kw_only=True):
@@ -78,6 +81,9 @@ def _target(version: Version, platforms: Sequence[str]) -> TargetPython:
     system = next((value for key, value in _SYSTEMS.items() if platforms[0].startswith(key)), None)
     if system is not None:
         environment |= dict(zip(("sys_platform", "platform_system", "os_name"), system, strict=True))
+    machine = _MACHINE.search(platforms[0])
+    if machine is not None:
+        environment["platform_machine"] = machine[1].upper() if platforms[0].startswith("win") else machine[1]
     return TargetPython(version, _ranks(tags), environment)
 
 
@@ -93,13 +99,20 @@ def _ranks(tags: Iterable[Tag]) -> dict[Tag, int]:
 
 
 def choose(
-    files: Iterable[ChoosableFile], wanted: Wanted, targets: Sequence[TargetPython], *, everything: bool
+    files: Sequence[ChoosableFile],
+    wanted: Wanted,
+    targets: Sequence[TargetPython],
+    *,
+    everything: bool,
+    constraints: Iterable[Wanted] = (),
 ) -> list[ChoosableFile]:
     """Choose the files for the targets. Returns none if none fits. `everything`: all files of the version."""
-    versions = _by_version((each for each in files if _may_be(each, wanted)), wanted.project)
+    limits = [each for each in constraints if each.project == wanted.project]
     chosen: dict[str, ChoosableFile] = {}
     for target in targets:
-        for version in sorted(wanted.specifier.filter(versions), reverse=True):
+        limited = constrained(wanted, filter(target.wants, limits))
+        versions = _by_version((each for each in files if _may_be(each, limited)), wanted.project)
+        for version in sorted(limited.specifier.filter(versions), reverse=True):
             fitting = [each for each in versions[version] if _runs(each, target)]
             best = fitting if everything else _best(fitting, target)
             chosen.update({each.filename: each for each in best})

@@ -7,10 +7,13 @@ control, directories, archives by URL) are reported.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
@@ -22,11 +25,13 @@ from pkgindex_core.names import normalized_or_none
 from pkgindex_mirror.prefetching.requirement_files import RequirementFile, read_requirements
 from pkgindex_mirror.prefetching.wanted import Wanted
 
+_EXTRA: Final = re.compile(r"\bextra\b")
+
 
 def read_wanted(path: Path) -> RequirementFile:
     """Read a file as the lock file that its name says, and any other file as requirements. Raises `Refused` if it cannot be read."""
     name = path.name.lower()
-    if name == "uv.lock":
+    if name == "uv.lock" or name.endswith(".py.lock"):  # of a project, or of a script
         return _read(path, _toml, _uv)
     if name == "poetry.lock":
         return _read(path, _toml, _poetry)
@@ -119,7 +124,12 @@ def _pylock(lock: _Lock, document: Mapping[str, Any]) -> None:
 
 
 def _uv(lock: _Lock, document: Mapping[str, Any]) -> None:
-    for package in document.get("package", []):
+    packages = document.get("package", [])
+    manifest = document.get("manifest", {})
+    # The requirements of a workspace without a project of its own.
+    own = {"dependencies": manifest.get("requirements", []), "dev-dependencies": manifest.get("dependency-groups", {})}
+    markers = _uv_markers([*packages, own])
+    for package in packages:
         source = package.get("source", {})
         if "registry" not in source:
             if not source.keys() & {"virtual", "editable"}:  # the locked project itself
@@ -131,7 +141,26 @@ def _uv(lock: _Lock, document: Mapping[str, Any]) -> None:
             package.get("version"),
             filenames=[_filename(each.get("url") or each.get("path") or each.get("filename", "")) for each in files],
             hashes=[each.get("hash", "") for each in files],
+            marker=_any_of({*markers[package["name"], None], *markers[package["name"], package.get("version")]}),
         )
+
+
+def _uv_markers(packages: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, str | None], set[str]]:
+    """The markers of the dependencies on each package. A version is named if the lock has several.
+
+    "" stands for any environment: also where a marker asks for an extra, since all of them are wanted.
+    """
+    markers: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for package in packages:
+        groups = [*package.get("optional-dependencies", {}).values(), *package.get("dev-dependencies", {}).values()]
+        for each in chain(package.get("dependencies", []), *groups):
+            marker = each.get("marker", "")
+            markers[each["name"], each.get("version")].add("" if _EXTRA.search(marker) else marker)
+    return markers
+
+
+def _any_of(markers: Collection[str]) -> str | None:
+    return None if not markers or "" in markers else " or ".join(f"({each})" for each in sorted(markers))
 
 
 def _poetry(lock: _Lock, document: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engine import Engine
-from pkgindex_core.errors import PkgIndexError, Refused
+from pkgindex_core.errors import PkgIndexError, Refused, Unavailable
 from pkgindex_core.names import IndexName, ProjectName, normalized_or_none, parse_index_name
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, StoredContent
@@ -51,13 +51,15 @@ class Prefetched(Struct, kw_only=True):
 
     projects: int = 0
     files: int = 0
-    """The chosen files, stored or not."""
+    """The chosen files that are stored now."""
     fetched: int = 0
     """Those that were not stored before."""
     bytes: int = 0
-    """Of all chosen files."""
+    """Of these files."""
     failures: list[str]
     """One sentence for each thing that is not stored now."""
+    remarks: list[str]
+    """One sentence for each file that may need more than what was fetched."""
 
 
 class Prefetching:
@@ -71,6 +73,7 @@ class Prefetching:
         *,
         everything: bool,
         dependencies: bool,
+        constraints: Sequence[Wanted],
         pin: bool | None,
         progress: Progress,
     ) -> None:
@@ -80,6 +83,7 @@ class Prefetching:
         self._targets = targets
         self._everything = everything
         self._dependencies = dependencies
+        self._constraints = constraints
         self._pin = pin
         self._progress = progress
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -88,7 +92,7 @@ class Prefetching:
         self._fetching: dict[str, asyncio.Task[tuple[Sha256, bytes]]] = {}
         self._kept: dict[Sha256, tuple[Wanted, str]] = {}
         self._finished = 0
-        self._done = Prefetched(failures=[])
+        self._done = Prefetched(failures=[], remarks=[])
 
     async def run(self, wanted: Iterable[Wanted]) -> Prefetched:
         """Fetch everything that is wanted, and return when all of it is stored durably or has failed."""
@@ -99,7 +103,7 @@ class Prefetching:
         await self._unpin()
         await self._look_again()
         self._done.projects = len(self._projects)
-        self._done.files = len(self._fetching)
+        self._done.files = self._finished
         return self._done
 
     async def _pin_now(self, sha256: str | None) -> None:
@@ -141,13 +145,18 @@ class Prefetching:
                 self._fail(wanted, error)
                 return
             found = await asyncio.gather(*(self._once(wanted, file) for file in files), return_exceptions=True)
-        self._projects.add(wanted.project)
-        for metadata in found:
+        built = self._everything and any(file.filename.endswith(".whl") for file in files)
+        for file, metadata in zip(files, found, strict=True):
             if isinstance(metadata, PkgIndexError):
                 self._fail(wanted, metadata)
-            elif isinstance(metadata, BaseException):
+                continue
+            if isinstance(metadata, BaseException):
                 raise metadata
-            elif wanted.follow and self._dependencies:
+            self._projects.add(wanted.project)
+            if not built and not file.filename.endswith(".whl"):
+                what = "its dependencies and what builds it are" if wanted.follow else "what builds it is"
+                self._done.remarks.append(f"{file.filename} is a source distribution: {what} not fetched")
+            if wanted.follow and self._dependencies:
                 self._require(wanted, metadata, group)
 
     def _fail(self, wanted: Wanted, error: PkgIndexError) -> None:
@@ -170,7 +179,15 @@ class Prefetching:
         )
         answer = await self._engine.pages.project(request)
         assert answer.body is not None
-        chosen = choose(_decode(answer.body).files, wanted, self._targets, everything=self._everything)
+        for index, reason in answer.unknown:  # it may have a version that an installer will choose later
+            self._fail(wanted, Unavailable(f"its page has no files of {index}: {reason}"))
+        chosen = choose(
+            _decode(answer.body).files,
+            wanted,
+            self._targets,
+            everything=self._everything,
+            constraints=self._constraints,
+        )
         if not chosen:
             raise Refused(f"{self._index} has no file of it that fits")
         return chosen

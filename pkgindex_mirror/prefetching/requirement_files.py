@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pkgindex_core.errors import Refused
 from pkgindex_core.names import normalized_or_none
 from pkgindex_core.urls import masked
-from pkgindex_mirror.prefetching.wanted import Wanted, wanted_by
+from pkgindex_mirror.prefetching.wanted import Wanted, constrained, wanted_by
 
 _SHA256: Final = re.compile(r"\s--hash[=\s]\s*sha256:(\w+)")
 _COMMENT: Final = re.compile(r"(^|\s)#.*")
@@ -43,6 +43,8 @@ class RequirementFile(Struct, frozen=True):
     wanted: tuple[Wanted, ...]
     left_out: tuple[str, ...]
     """Lines that name no project of an index, each as a sentence."""
+    constraints: tuple[Wanted, ...] = ()
+    """They hold for dependencies too, and each only where its marker holds."""
 
 
 class _Line(Struct, frozen=True):
@@ -56,11 +58,12 @@ def read_requirements(path: Path) -> RequirementFile:
     reader.read(path, constraining=False)
     if reader.problems:
         raise Refused(reader.problems)
-    wanted = [_constrained(each, reader.constraints) for each in reader.wanted]
+    everywhere = [each for each in reader.constraints if each.marker is None]
+    wanted = [constrained(each, everywhere) for each in reader.wanted]
     # pip checks all hashes if one line has any, and then the file names every dependency.
     if any(each.sha256s for each in wanted):
         wanted = [replace(each, follow=False) for each in wanted]
-    return RequirementFile(tuple(wanted), tuple(reader.left_out))
+    return RequirementFile(tuple(wanted), tuple(reader.left_out), tuple(reader.constraints))
 
 
 def decoded_requirements(data: bytes) -> str:
@@ -76,17 +79,6 @@ def decoded_requirements(data: bytes) -> str:
         if said is not None:
             return data.decode(said[1].decode("ascii"))
     return data.decode("utf-8")
-
-
-def _constrained(wanted: Wanted, constraints: Sequence[Wanted]) -> Wanted:
-    for constraint in constraints:
-        if constraint.project == wanted.project:
-            wanted = replace(
-                wanted,
-                specifier=wanted.specifier & constraint.specifier,
-                sha256s=wanted.sha256s | constraint.sha256s,
-            )
-    return wanted
 
 
 class _RequirementReader:

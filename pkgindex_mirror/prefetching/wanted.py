@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -45,3 +48,11 @@ def wanted_by(requirement: Requirement, project: ProjectName, *, where: str) -> 
         extras=frozenset(requirement.extras),
         where=where,
     )
+
+
+def constrained(wanted: Wanted, constraints: Iterable[Wanted]) -> Wanted:
+    """Restrict a requirement by the constraints on its project."""
+    for each in constraints:
+        if each.project == wanted.project:
+            wanted = replace(wanted, specifier=wanted.specifier & each.specifier, sha256s=wanted.sha256s | each.sha256s)
+    return wanted

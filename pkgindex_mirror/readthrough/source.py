@@ -210,16 +210,21 @@ class ReadThrough:
         if is_synced(index):
             return await synced_names(self._store, index)
         if mirror_options(index).no_project_list or self._settings.offline:
-            return Names(read=partial(stored_names, self._store, index.name), is_partial=True)
+            return self._requested_names(index)
         freshness = Freshness(state="fresh")
         if ask:
             freshness = await self._asking.refresh_names(index, await self._store.listing(index.name))
+        if freshness.state == "absent":  # an upstream may have pages and no list
+            return self._requested_names(index)
         listing = await self._store.listing(index.name)
 
         def listed(after: str) -> AsyncIterator[Sequence[ProjectRow]]:
             return self._store.listed_names(index.name, after=after)
 
         return Names(read=listed, stamp=listing.stamp, freshness=freshness, is_whole=listing.is_whole)
+
+    def _requested_names(self, index: IndexConfig) -> Names:
+        return Names(read=partial(stored_names, self._store, index.name), is_partial=True)
 
     async def examine(self, index: IndexConfig) -> str:
         site = site_of(index)

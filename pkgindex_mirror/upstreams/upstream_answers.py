@@ -399,7 +399,10 @@ def failure_of(error: BaseException) -> Failed:
     import aiohttp
 
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefusedError):
-        return Failed(reason=f"{error.os_error} (setting allow_networks of the mirror plugin)", kind="forbidden")
+        return Failed(
+            reason=f"{error.os_error} (setting allow_networks of the mirror plugin, --allow-network of a cache)",
+            kind="forbidden",
+        )
     if isinstance(error, TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         return Failed(reason="it did not answer in time", kind="timeout", again=True, healthy=False, down=connecting)

@@ -260,6 +260,15 @@ async def test_a_mirror_without_list_shows_what_was_asked_for_and_says_so(mirror
         assert world.upstream.count("names") == 0
 
 
+async def test_an_upstream_that_has_pages_and_no_list_is_shown_likewise(mirrored: Start) -> None:
+    async with mirrored() as world:
+        world.upstream.script("names", behaviours.status(404))
+        await world.page()
+        answer, names = await world.names()
+        assert names == ["demo"]
+        assert answer.headers["X-PkgIndex-Partial"].startswith("root/pypi: only projects that were requested before")
+
+
 # What could not be asked is said, with what is known
 
 

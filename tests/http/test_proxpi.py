@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
 from pkgindex_core.errors import Refused
 from pkgindex_core.plugins import load_plugins
@@ -20,11 +21,13 @@ from pkgindex_core.rules.negotiation import HTML_V1, JSON_V1, TEXT_HTML
 from pkgindex_core.testing.wheels import build_sdist, build_wheel
 from pkgindex_core.tools.served_cache import noted_cache
 from pkgindex_http import plugin
+from pkgindex_http.cli import main
 from pkgindex_http.opening import opened_engine
 from pkgindex_http.proxpi import indexes
 from pkgindex_http.proxpi.command_line import CacheOptions, server_settings
 from pkgindex_http.proxpi.settings import read_settings
 from pkgindex_http.server import Server
+from pkgindex_mirror.cli import main as mirror_main
 from pkgindex_mirror.testing import ScriptedUpstream, behaviours
 from pkgindex_mirror.testing.upstream import Answer
 from tests.http.conftest import Served, basic, make_store
@@ -261,6 +264,7 @@ class TestOneUpstream:
             for path in ("/", "/legacy/", "/legacy"):
                 async with cache.request("POST", path, data={":action": "file_upload"}) as answer:
                     assert answer.status == 405
+                    assert "upload to one of its upstreams" in await answer.text()
             async with cache.request("PUT", "/root/more", json={}) as answer:
                 assert answer.status == 403
 
@@ -465,11 +469,14 @@ class TestAnotherStart:
         assert len(first.asked) + len(second.asked) == before
 
     async def test_upstreams_are_added_moved_and_taken_away(
-        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream
+        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with open_cache(first.url) as cache:
             await cache.page("demo")
+        async with open_cache(first.url):
+            assert "had other upstreams" not in caplog.text
         async with open_cache(second.url, first.url) as cache:
+            assert "had other upstreams (root/" in caplog.text
             assert set((await cache.page("demo"))[1]) == {ANOTHER.filename, NEWER.filename}
             last = (await cache.page("demo"))[1][NEWER.filename]
         async with open_cache(first.url) as cache:
@@ -478,6 +485,59 @@ class TestAnotherStart:
             # An upstream that is not configured any more may have been a private one.
             assert (await cache.file(last))[0] in {401, 404}
             assert b"other" not in (await cache.file("/index/"))[1]
+
+    async def test_further_options_of_a_mirror_stay(
+        self, open_cache: OpenCache, first: ScriptedUpstream, tmp_path: Path
+    ) -> None:
+        first.add("untimed", build_wheel("untimed", "1.0"), upload_time=None)
+        command = ["index", "modify", "--data", str(tmp_path / "cache")]
+
+        async def times(cache: Cache) -> list[bool]:
+            async with cache.get("/index/untimed/", headers={"Accept": JSON_V1}) as answer:
+                return ["upload-time" in file for file in (await answer.json(content_type=None))["files"]]
+
+        async with open_cache(first.url, expiries=[0]) as cache:
+            assert await times(cache) == [False]
+            (mirror,) = (each.name for each in (await cache.engine.store.tree()).indexes.values() if each.mirrored)
+            words = [*command, mirror, "upload_time=first-seen"]
+            ran = await asyncio.to_thread(CliRunner().invoke, main, words, env={"HOME": str(tmp_path)})
+            assert ran.exit_code == 0, ran.output
+            assert await times(cache) == [True]
+        async with open_cache(first.url, expiries=[0]) as cache:
+            assert await times(cache) == [True]
+
+    async def test_fetching_ahead_tells_of_an_upstream_that_is_missing(
+        self, open_cache: OpenCache, first: ScriptedUpstream, second: ScriptedUpstream, tmp_path: Path
+    ) -> None:
+        """It may have a newer version, which an installer chooses later."""
+        async with open_cache(first.url, second.url, merge="union"):
+            pass
+        second.script("page", behaviours.status(500))
+        wanted = tmp_path / "requirements.txt"
+        wanted.write_text("demo\n")
+        words = ["prefetch", "--data", str(tmp_path / "cache"), str(wanted)]
+        ran = await asyncio.to_thread(CliRunner().invoke, mirror_main, words, env={"HOME": str(tmp_path)})
+        assert ran.exit_code == 1, ran.output
+        assert f"error: demo ({wanted}, line 1): its page has no files of root/" in ran.output
+        assert "it answered 500" in ran.output
+        assert "1 projects, 1 files" in ran.output
+
+    async def test_a_project_is_forgotten_with_the_digests_of_its_files(
+        self, open_cache: OpenCache, first: ScriptedUpstream, tmp_path: Path
+    ) -> None:
+        first.add("replaced", DEMO)
+        async with open_cache(first.url, expiries=[0]) as cache:
+            stored = (await cache.page("replaced"))[1][DEMO.filename]
+            first.projects["replaced"].clear()
+            first.add("replaced", ANOTHER)
+            assert (await cache.page("replaced"))[1][DEMO.filename] == stored
+            assert (await cache.file(stored))[0] == 502
+            await cache.engine.settle()
+            (mirror,) = (each.name for each in (await cache.engine.store.tree()).indexes.values() if each.mirrored)
+            words = ["project", "delete", "--force", "--data", str(tmp_path / "cache"), "--index", mirror, "replaced"]
+            ran = await asyncio.to_thread(CliRunner().invoke, main, words, env={"HOME": str(tmp_path)})
+            assert ran.exit_code == 0, ran.output
+            assert await cache.file((await cache.page("replaced"))[1][DEMO.filename]) == (200, ANOTHER.data)
 
     async def test_credentials_are_taken_away_with_the_url(
         self, open_cache: OpenCache, first: ScriptedUpstream

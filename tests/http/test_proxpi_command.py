@@ -129,6 +129,15 @@ def test_how_much_is_kept(start: Any) -> None:
     assert size(PROXPI_CACHE_SIZE="5368709120") == 5368709120
     assert size("--cache-size", "7", PROXPI_CACHE_SIZE="5368709120") == 7
     assert size(PKGINDEX_PLUGINS__MIRROR__CACHE_SIZE='"1GiB"') == "1GiB"
+    # PROXPI_CACHE_SIZE=0 keeps no files, unless something that wins over it says how much to keep.
+    assert start(PROXPI_CACHE_SIZE="0").table.redirect
+    for started in (
+        start("--cache-size", "3GiB", PROXPI_CACHE_SIZE="0"),
+        start(PROXPI_CACHE_SIZE="0", PKGINDEX_PLUGINS__MIRROR__CACHE_SIZE='"3GiB"'),
+    ):
+        assert started.settings.plugins["mirror"]["cache_size"] == "3GiB"
+        assert not started.table.redirect
+        assert started.result.output == ""
 
 
 def test_every_variable_becomes_something(start: Any, tmp_path: Path) -> None:
@@ -230,8 +239,12 @@ def test_other_variables_that_proxpi_reads(start: Any, tmp_path: Path) -> None:
     assert start(REQUESTS_CA_BUNDLE=str(tmp_path)).settings.plugins["mirror"] == BOUND
     configured = {"PKGINDEX_PLUGINS__MIRROR__CA_FILE": '"mine.pem"'}
     assert start(REQUESTS_CA_BUNDLE=place, **configured).settings.plugins["mirror"] == {**BOUND, "ca_file": "mine.pem"}
-    said = start(https_proxy="http://ann:s3cret@proxy.example").result.output
-    assert said == "HTTPS_PROXY: not used; upstreams are asked directly\n"
+    proxy = {"https_proxy": "http://ann:s3cret@proxy.example"}
+    said = start(**proxy).result.output
+    assert said == (
+        "HTTPS_PROXY: not used; upstreams are asked directly, unless `proxy` of [plugins.mirror] names a proxy\n"
+    )
+    assert start(**proxy, PKGINDEX_PLUGINS__MIRROR__PROXY='"http://proxy.example"').result.output == ""
 
 
 def test_options_win_over_variables_and_say_so(start: Any) -> None:
@@ -255,8 +268,20 @@ def test_a_configuration_file(start: Any, tmp_path: Path) -> None:
     assert started.upstreams == [(A, 1800), (B, 60)]
     assert (started.settings.port, started.settings.admission) == (5001, "first_mirror")
     assert "[plugins.proxpi] is configured, so" in started.result.output
+    # Other upstreams leave its other settings.
+    (tmp_path / "cache.toml").write_text(
+        f"[plugins.proxpi]\nsizes = 3\nredirect = true\nupstreams = [{{url = '{A}'}}]\n"
+    )
+    started = start("--config", "cache.toml", "--upstream", B)
+    assert (started.upstreams, started.table.sizes, started.table.redirect) == ([(B, 1800)], 3, True)
+    (tmp_path / "cache.toml").write_text("[plugins.proxpi]\nsizes = 3\n")
+    started = start("--config", "cache.toml", PROXPI_INDEX_URL=A, PROXPI_EXTRA_INDEX_URLS=B)
+    assert (started.upstreams, started.table.sizes) == ([(A, 1800), (B, 180)], 3)
+    assert started.settings.admission == "available_mirrors"
     (tmp_path / "cache.toml").write_text("[plugins.proxpi]\nupstream = 1\n")
     assert "known settings: upstreams" in start("--config", "cache.toml").result.output
+    (tmp_path / "cache.toml").write_text(f"[plugins.proxpi]\nupstreams = [{{url = '{A}', ttl = 60}}]\n")
+    assert "of an upstream: url, expiry, find_links" in start("--config", "cache.toml").result.output
 
 
 class TestCredentials:

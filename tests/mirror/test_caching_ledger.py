@@ -78,6 +78,15 @@ def test_removing_the_excess_makes_room_for_all_that_fits(
     assert after + sum(size for size in coming if size <= bound) <= bound
 
 
+def test_a_file_that_arrives_twice_needs_its_room_once():
+    """As after a kill, when a client asks for the file again."""
+    arrivals = {
+        "dead": Reservation(5, KEY, LATER), "again": Reservation(5, KEY, LATER), "other": Reservation(7, OTHER, LATER),
+        "unknown": Reservation(2, "", LATER), "another": Reservation(2, "", LATER),
+    }  # fmt: skip
+    assert excess(Ledger(era="e", kept=10, arriving=arrivals), 100) == 10 + 5 + 7 + 2 + 2 - 100
+
+
 def test_steps_of_a_dead_process_are_overdue_at_their_end():
     ledger = Ledger(
         era="e",

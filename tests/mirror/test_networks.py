@@ -173,7 +173,9 @@ async def test_an_allowed_network_is_reached(upstream: ScriptedUpstream, make_mi
         upstream.files_at = f"{files.root}files/"
         mirror = await make_mirror(upstream.url, attempts=1)
         await mirror.refresh()
-        with pytest.raises(BadUpstream, match="allow_networks"):
+        with pytest.raises(
+            BadUpstream, match="setting allow_networks of the mirror plugin, --allow-network of a cache"
+        ):
             await mirror.download(WHEEL.filename)
         assert not files.asked
         mirror = await make_mirror(upstream.url, allow_networks=("127.0.0.0/8", "::1/128"))

@@ -191,6 +191,67 @@ source = {{ git = "https://example.org/cloned?rev=1" }}
     assert found.left_out == (f"{path}: cloned does not come from an index",)
 
 
+def test_the_lock_of_a_script(tmp_path: Path) -> None:
+    path = tmp_path / "run.py.lock"
+    path.write_text(
+        """
+version = 1
+[manifest]
+requirements = [{ name = "windows", marker = "sys_platform == 'win32'" }, { name = "demo" }]
+[[package]]
+name = "demo"
+version = "1.0"
+source = { registry = "https://pypi.org/simple" }
+[[package]]
+name = "windows"
+version = "1.0"
+source = { registry = "https://pypi.org/simple" }
+"""
+    )
+    (target,) = targets((), ["manylinux_2_28_x86_64"])
+    assert [each.shown for each in read_wanted(path).wanted if target.wants(each)] == ["demo==1.0"]
+
+
+def test_markers_of_uv_stand_at_its_dependencies(tmp_path: Path) -> None:
+    """A package is wanted where one of them holds. All extras are wanted."""
+    path = tmp_path / "uv.lock"
+    locked = "".join(
+        f'[[package]]\nname = "{name}"\nversion = "{version}"\nsource = {{ registry = "https://pypi.org/simple" }}\n'
+        for name, version in (
+            ("windows", "1"), ("both", "1"), ("several", "1"), ("several", "2"), ("everywhere", "1"),
+            ("optional", "1"), ("grouped", "1"), ("leading", "1"),
+        )
+    )  # fmt: skip
+    path.write_text(
+        """
+[manifest]
+requirements = [{ name = "leading", marker = "sys_platform == 'linux'" }]
+[manifest.dependency-groups]
+more = [{ name = "both", marker = "sys_platform == 'linux'" }]
+[[package]]
+name = "mine"
+version = "0.1"
+source = { virtual = "." }
+dependencies = [
+    { name = "windows", marker = "sys_platform == 'win32'" },
+    { name = "both", marker = "sys_platform == 'win32'" },
+    { name = "several", version = "1", marker = "python_version < '3.12'" },
+    { name = "several", version = "2", marker = "python_version >= '3.12'" },
+    { name = "everywhere", marker = "sys_platform == 'win32'" },
+    { name = "everywhere" },
+]
+[package.optional-dependencies]
+cpu = [{ name = "optional", marker = "sys_platform == 'win32' and extra == 'extra-4-mine-cpu'" }]
+[package.dev-dependencies]
+dev = [{ name = "grouped", marker = "sys_platform == 'win32'" }]
+"""
+        + locked
+    )
+    (target,) = targets(("3.12",), ["manylinux_2_28_x86_64"])
+    found = [each.shown for each in read_wanted(path).wanted if target.wants(each)]
+    assert found == ["both==1", "several==2", "everywhere==1", "optional==1", "leading==1"]
+
+
 def test_poetry(tmp_path: Path) -> None:
     path = tmp_path / "poetry.lock"
     path.write_text(
