@@ -12,6 +12,7 @@ A file is not removed while it is pinned, arrives, or is being read. Only copies
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -35,6 +36,12 @@ from pkgindex_mirror.caching.uses import Uses
 
 _MOST: Final = 64
 """Files that are removed together."""
+_SPARE_BYTES: Final = 256 * 1024**2
+"""Bytes of the disk that are left to the database, and to files that arrive while others are removed …"""
+_SPARE_SHARE: Final = 10
+"""… but at most a tenth of the disk."""
+_LOOKS: Final = 3
+"""How many files are looked at for the disk. One that was removed has no place."""
 
 
 class _Move(NamedTuple):
@@ -58,6 +65,8 @@ class Evicting:
         self._workers = workers
         self._age = age
         self._front = account.front
+        self._found: Path | None = None
+        self._looks_left = _LOOKS
         self._removing = asyncio.Lock()
         self.removed = self.removed_bytes = 0
         """Files that this process removed to make room, and their bytes."""
@@ -97,7 +106,7 @@ class Evicting:
         while True:
             async with self._account.changing:
                 ledger, version = await self._account.ledger()
-                need = ledgers.excess(ledger, self._account.bound)
+                need = max(ledgers.excess(ledger, self._account.bound), await self._lack(ledger))
                 if need <= 0 and not self._age:
                     return {}
                 with self._uses.watched() as used:
@@ -113,6 +122,26 @@ class Evicting:
                         self._front.drop(entry)
                     return victims
             self.leaving.clear()
+
+    async def _lack(self, ledger: Ledger) -> int:
+        """The bytes that arriving files lack on the disk, as far as the files are on one: it may be smaller than the bound, or have other files too."""
+        if not ledger.arriving or (directory := await self._directory()) is None:
+            return 0
+        try:
+            disk = await in_worker(self._workers, shutil.disk_usage, directory)
+        except OSError:
+            return 0
+        return ledgers.lack(ledger, free=disk.free, spare=min(_SPARE_BYTES, disk.total // _SPARE_SHARE))
+
+    async def _directory(self) -> Path | None:
+        """The directory of one of the files at the front of the order. It is looked for once: a store of objects asks the network for a place."""
+        last: Entry | None = None
+        while self._looks_left and (last := await self._front.after(last)) is not None:
+            self._looks_left -= 1
+            place = await (await self._copies()).locate(last[1], filename=last[1])
+            if isinstance(place, Path):
+                self._looks_left, self._found = 0, place.parent
+        return self._found
 
     async def _pick(self, ledger: Ledger, need: int) -> Mapping[Entry, int]:
         """The next files to remove, at most `_MOST`: until they have `need` bytes, and all that are too old. Files that have to stay are left out."""

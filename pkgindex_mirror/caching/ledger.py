@@ -96,9 +96,28 @@ def excess(ledger: Ledger, bound: int) -> int:
 
     No room is made for a file that is larger than the bound. It is stored, has the first place, and is removed after its last reader.
     """
+    return ledger.kept + _coming(ledger, bound) - _going(ledger) - bound
+
+
+def lack(ledger: Ledger, *, free: int, spare: int) -> int:
+    """The bytes to remove, so that arriving files find room on a disk with `free` bytes, of which `spare` are left to others. 0 or less: there is room.
+
+    What has arrived of a file counts twice. No room is made for a file for which the removal of all others is not enough.
+    """
+    coming = _coming(ledger, ledger.kept + free - spare)
+    return coming + spare - _going(ledger) - free if coming else 0
+
+
+def _coming(ledger: Ledger, most: int) -> int:
+    """The bytes of the arriving files with at most so many each."""
     # A file that arrives twice is kept once. After a kill its first arrival stays until it is overdue.
-    coming = {each.sha256 or token: each.size for token, each in ledger.arriving.items() if each.size <= bound}
-    return ledger.kept + sum(coming.values()) - sum(each.size for each in ledger.leaving.values()) - bound
+    return sum(
+        {each.sha256 or token: each.size for token, each in ledger.arriving.items() if each.size <= most}.values()
+    )
+
+
+def _going(ledger: Ledger) -> int:
+    return sum(each.size for each in ledger.leaving.values())
 
 
 def overdue(ledger: Ledger, now: Timestamp) -> tuple[Mapping[str, Reservation], list[str]]:

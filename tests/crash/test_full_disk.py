@@ -13,6 +13,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,11 +22,13 @@ import pytest
 from pkgindex_core.composition.backup_places import opened_backups
 from pkgindex_core.config import Settings
 from pkgindex_core.errors import StorageFull
+from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
 from tests.crash.clients import ask
 from tests.crash.oracle import BEFORE, examine, examine_files, file_path, prepare_data, spooled, upload
 from tests.crash.processes import PATIENCE_SECONDS, ServerProcess, Starter, running
 from tests.http.conftest import Serve, Served
+from tests.mirror.test_file_cache import Disk, key_of
 
 Tally = Callable[[str, int], None]
 
@@ -91,6 +94,31 @@ async def test_uploads_until_the_disk_is_full_and_on_when_there_is_room(
         await assert_shows(served, acknowledged)
     await examine_files(disk / "data", files=len(acknowledged))
     tally("acknowledged uploads checked", len(acknowledged))
+
+
+async def test_a_cache_lives_with_less_disk_than_its_bound(mount: Mount) -> None:
+    """The least recently used files leave for those that arrive, so the disk is not full."""
+    size = 700_000
+    with ThreadPoolExecutor(4) as workers:
+        disk = Disk(mount(size="10m"), ManualClock(), workers)
+        server = await disk.server(size=1 << 30)
+        for number in range(40):
+            await server.fetch(f"{number}", size)
+            server.cache.used(key_of("0", size))
+            assert shutil.disk_usage(disk.root).free > 400_000
+        kept = disk.stored()
+        assert 10 <= len(kept) <= 14
+        assert {key_of("0", size), key_of("39", size)} <= kept.keys()  # the one is in use all the time
+        async with server.cache.arriving() as copy:
+            copy.expect(30_000_000, "")  # for which no removal is enough
+            await asyncio.sleep(0.1)
+        assert disk.stored() == kept
+        async with server.cache.arriving() as copy:
+            copy.expect(6_000_000, "")
+            async with asyncio.timeout(20):
+                while shutil.disk_usage(disk.root).free < 6_000_000:
+                    await asyncio.sleep(0)
+        await server.close()
 
 
 async def test_a_backup_onto_a_full_disk_stops_cleanly_and_goes_on(serve: Serve, mount: Mount, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pkgindex_mirror.caching.ledger import (
     arrived,
     excess,
     judge,
+    lack,
     leave,
     left,
     overdue,
@@ -76,6 +77,16 @@ def test_removing_the_excess_makes_room_for_all_that_fits(
     need = excess(ledger, bound)
     after = left(ledger, list(ledger.leaving)).kept - max(need, 0)
     assert after + sum(size for size in coming if size <= bound) <= bound
+
+
+@given(kept=st.integers(0, 500), coming=st.lists(st.integers(1, 200)), free=st.integers(0, 300))
+def test_removing_the_lack_makes_room_on_the_disk(kept: int, coming: list[int], free: int) -> None:
+    arrivals = {str(number): Reservation(size, "", LATER) for number, size in enumerate(coming)}
+    ledger = Ledger(era="e", kept=kept, arriving=arrivals)
+    need, fitting = lack(ledger, free=free, spare=20), [size for size in coming if size <= kept + free - 20]
+    assert need == (sum(fitting) + 20 - free if fitting else 0)
+    going = leave(ledger, {KEY: need}, until=LATER) if need > 0 else ledger
+    assert lack(going, free=free, spare=20) <= 0  # nothing is chosen twice while it is being removed
 
 
 def test_a_file_that_arrives_twice_needs_its_room_once():
