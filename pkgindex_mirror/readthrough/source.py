@@ -327,6 +327,7 @@ class ReadThrough:
             amend=self._refreshing.amend,
             counts=self._counts,
             shared=SharedFetches(self._data / "fetching", self._workers),
+            compare=lambda: self._metadata.compare,
         )
 
     @cached_property

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from yarl import URL
 
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import BadUpstream, PkgIndexError, Unavailable
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
@@ -32,13 +32,16 @@ from pkgindex_mirror.readthrough.files.cold_files import ArrivingFile
 from pkgindex_mirror.readthrough.files.fetching import Fetch
 from pkgindex_mirror.readthrough.files.passed_files import PassedFile, PassedReading, passing
 from pkgindex_mirror.readthrough.files.shared_fetches import SharedFetches, Turn
-from pkgindex_mirror.readthrough.files.sidecars import ByteSource, StoredWheel, arrived, metadata_in
+from pkgindex_mirror.readthrough.files.sidecars import ByteSource, StoredWheel, arrived
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.upstreams.sites import Site, usable_site
 from pkgindex_mirror.upstreams.upstream import UpstreamClient
 
 Amend = Callable[[IndexConfig, ProjectName, Mapping[str, Callable[[File], File]]], Awaitable[None]]
 """Changes stored entries of files: index, project, and by filename the function that makes the new entry (`Refreshing.amend`)."""
+
+Compare = Callable[[IndexConfig, ProjectName, File, ByteSource], Awaitable[None]]
+"""Compares the metadata that a page has for a file with that of the verified wheel (`MirroredMetadata.compare`)."""
 
 _Key = tuple[IndexName, ProjectName, str, str, bool]
 """Index, project, filename, URL, and whether the file is kept."""
@@ -66,6 +69,7 @@ class MirroredFiles:
         amend: Amend,
         counts: IndexesCounts,
         shared: SharedFetches,
+        compare: Callable[[], Compare],
     ) -> None:
         self._client = client
         self._store = store
@@ -78,6 +82,7 @@ class MirroredFiles:
         self._amend = amend
         self._counts = counts
         self._shared = shared
+        self._compare = compare
         self._arriving: dict[_Key, ArrivingFile] = {}
         self._fetched_bytes = 0  # since memory was given back
         self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
@@ -165,9 +170,10 @@ class MirroredFiles:
         """Run the fetch, and remember wrong bytes."""
 
         async def commit(blob: Blob) -> None:
+            if file.filename.lower().endswith(".whl"):
+                await self._compare_metadata(index, project, file, arriving, blob)
             if not file.sha256 or file.size is None:
-                sidecar = await self._sidecar_of(blob, project, file) if not file.sha256 else None
-                await self._amend(index, project, {file.filename: lambda now: _completed(now, file, blob, sidecar)})
+                await self._amend(index, project, {file.filename: lambda now: _completed(now, file, blob)})
 
         is_kept = not isinstance(arriving, PassedFile)
         fetch = Fetch(
@@ -201,15 +207,16 @@ class MirroredFiles:
             return None  # damaged on the disk: the fetched file replaces it
         return blob
 
-    async def _sidecar_of(self, blob: Blob, project: ProjectName, file: File) -> str | None:
-        """The sha256 of the METADATA of a wheel that is kept: empty if it has none, None if it cannot be read."""
-        if not file.filename.lower().endswith(".whl"):
-            return ""
-        try:
-            found = await metadata_in(StoredWheel(self._blob_store, blob.sha256, blob.size), project)
-        except PkgIndexError:  # not kept, or removed already
-            return None
-        return sha256_of(found) if isinstance(found, bytes) else ""
+    async def _compare_metadata(
+        self, index: IndexConfig, project: ProjectName, file: File, arriving: ArrivingFile, blob: Blob
+    ) -> None:
+        """Compare what the page has now with a wheel that was fetched."""
+        now = await self._store.file(index.name, project, file.filename)
+        if now is not None and now.url == file.url:
+            wheel: ByteSource = StoredWheel(self._blob_store, blob.sha256, blob.size)  # stored by another process
+            if arriving.is_verified:
+                wheel = await arrived(arriving)  # its end is in memory
+            await self._compare()(index, project, now, wheel)
 
     async def _external_url(self, index: IndexConfig, file: File) -> str | None:
         """The URL at which a client may fetch a file itself; None when the mirror must fetch it."""
@@ -227,13 +234,8 @@ def _identity(index: IndexConfig, project: ProjectName, file: File) -> tuple[Has
     return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
-def _completed(now: File, fetched: File, blob: Blob, sidecar: str | None) -> File:
-    """Record the sha256 and size of the fetched bytes, if the page has no others.
-
-    `sidecar`: the sha256 of their METADATA. One that was read from ranges, of bytes that nothing vouched for, is dropped if it is another.
-    """
+def _completed(now: File, fetched: File, blob: Blob) -> File:
+    """Record the sha256 and size of the fetched bytes, if the page has no others."""
     if now.url != fetched.url or now.sha256 not in {None, blob.sha256}:
         return now
-    if sidecar is not None and now.metadata_sha256 not in {None, sidecar}:
-        now = replace(now, metadata_sha256=None, metadata_refuted=now.metadata_sha256)
     return replace(now, digests={"sha256": blob.sha256, **now.digests}, size=blob.size, stated_size=None)
