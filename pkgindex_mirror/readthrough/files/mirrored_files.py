@@ -22,6 +22,7 @@ from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Arriving, Blob, BlobStore, OnDisk, Opened, Projects, Redirect
+from pkgindex_core.protocols.sources import FilePart, Wanted
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.tasks import Tasks
@@ -30,6 +31,7 @@ from pkgindex_mirror.file_policies import policies_of
 from pkgindex_mirror.readthrough.counts import IndexesCounts
 from pkgindex_mirror.readthrough.files.cold_files import ArrivingFile
 from pkgindex_mirror.readthrough.files.fetching import Fetch
+from pkgindex_mirror.readthrough.files.file_parts import FileParts
 from pkgindex_mirror.readthrough.files.passed_files import PassedFile, PassedReading, passing
 from pkgindex_mirror.readthrough.files.shared_fetches import SharedFetches, Turn
 from pkgindex_mirror.readthrough.files.sidecars import ByteSource, StoredWheel, arrived
@@ -83,19 +85,41 @@ class MirroredFiles:
         self._counts = counts
         self._shared = shared
         self._compare = compare
+        self._parts = FileParts(client, clock, tasks)
         self._arriving: dict[_Key, ArrivingFile] = {}
         self._fetched_bytes = 0  # since memory was given back
         self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
 
     async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
         """As `Source.open`."""
+        return await self._here(index, file, elsewhere=elsewhere) or Arriving(
+            await self.fetch(index, project, file, kept=not elsewhere or self.keeps(index, project))
+        )
+
+    async def open_part(
+        self, index: IndexConfig, project: ProjectName, file: File, wanted: Wanted
+    ) -> Opened | FilePart:
+        """As `Excerpting.open_part`."""
+        here = await self._here(index, file, elsewhere=True)
+        if here is not None:
+            return here
+        until, _ = self._wrong.get(_identity(index, project, file)) or (0.0, "")
+        if self._clock.monotonic() >= until:
+            under_way = self._arriving.get((index.name, project, file.filename, file.url, self.keeps(index, project)))
+            part = await self._parts.read(usable_site(index), file, wanted, under_way)
+            if part is not None:
+                return part
+        return await self.open(index, project, file)
+
+    async def _here(self, index: IndexConfig, file: File, *, elsewhere: bool) -> OnDisk | Redirect | None:
+        """The way to a file that is stored, or that clients may fetch themselves; None if it has to be fetched."""
         blob = await self._cache.stat(file.sha256) if file.sha256 else None
         if blob is not None and file.size in {None, blob.size}:  # a blob of another size is damaged: fetch it again
             return OnDisk(blob)
         url = await self._external_url(index, file) if elsewhere and mirror_options(index).use_external_urls else None
         if url is not None:
             return Redirect(url)
-        return Arriving(await self.fetch(index, project, file, kept=not elsewhere or self.keeps(index, project)))
+        return None
 
     def keeps(self, index: IndexConfig, project: ProjectName) -> bool:
         """Whether files that clients request are stored."""
