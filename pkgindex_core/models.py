@@ -176,6 +176,10 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Mirrored files: a digest that the upstream gives for the sidecar and that does not match the wheel's own metadata. Empty: the upstream
     announces a sidecar without a digest, and there is none.
     """
+    metadata_from_ranges: bool = False
+    """Mirrored files: the sidecar was read from ranges of the upstream's wheel, and no page of the upstream vouches for it. It counts until
+    the whole wheel is fetched and verified.
+    """
     provenance: str = ""
     """PEP 740. Mirrored files: absolute https URL at the upstream. Hosted files: the path of their provenance below their index."""
     publisher: str = ""

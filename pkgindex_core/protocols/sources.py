@@ -97,6 +97,19 @@ class Arriving(Struct, frozen=True):
 
 Opened = OnDisk | Redirect | Arriving
 
+Wanted = Callable[[int], Span | None]
+"""The part of a file of so many bytes that a client wants; `Span(0, 0)` if it is the size alone, None if it is the whole file."""
+
+
+class FilePart(Struct, frozen=True, kw_only=True):
+    """A part of a file that is not stored. Nothing has verified its bytes, since digests are of whole files."""
+
+    size: int
+    """Bytes of the whole file."""
+    span: Span
+    data: bytes
+    """Exactly the bytes of `span`; none for `Span(0, 0)`."""
+
 
 class Names(Struct, frozen=True, kw_only=True):
     """The projects of one index without its bases, by normalised name."""
@@ -198,6 +211,17 @@ class Proving(Protocol):
 
         Raises `Missing` if there is none, `Unavailable` if it is not known now, and `BadUpstream` for one that does not hold.
         """
+        ...
+
+
+@runtime_checkable
+class Excerpting(Protocol):
+    """A source that can also give a part of a file, or its size, without fetching the file."""
+
+    async def open_part(
+        self, index: IndexConfig, project: ProjectName, file: File, wanted: Wanted
+    ) -> Opened | FilePart:
+        """As `Source.open`. If the file is not stored and its sha256 is known, the answer may be the wanted part instead."""
         ...
 
 

@@ -138,7 +138,7 @@ class _PushDraft:
         push = self._push
         old = next((each for each in self._there.files if each.filename == file.filename), None)
         same = old is not None and old.sha256 == file.sha256
-        pushed = replace(file, url="", gpg_sig=None, metadata_offered=False)
+        pushed = replace(file, url="", gpg_sig=None, metadata_offered=False, metadata_from_ranges=False)
         self._items.append(PushedItem(kind="file", filename=file.filename, file=pushed))
         if self._volatile or not same:
             pushed = replace(

@@ -6,7 +6,7 @@ without reading the file. Bytes are sent unchanged, without a content coding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,10 +16,18 @@ import msgspec
 from msgspec.structs import replace
 
 from pkgindex_core.digests import Sha256
+from pkgindex_core.models import File
 from pkgindex_core.names import IndexName
 from pkgindex_core.protocols import Place, SignedUrl, Span
 from pkgindex_core.rules.stamping import matches
-from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, StoredContent
+from pkgindex_core.services.reading.opened_files import (
+    ArrivingContent,
+    ElsewhereFile,
+    OpenedPart,
+    PartContent,
+    PartOf,
+    StoredContent,
+)
 from pkgindex_core.tools.currency import Holding
 from pkgindex_http.requests import SIDECAR, Ask
 from pkgindex_http.wire import web
@@ -29,7 +37,7 @@ from pkgindex_http.wire.preconditions import Validators
 from pkgindex_http.wire.ranges import parse_range, range_applies, unchanged_since
 from pkgindex_http.wire.redirecting import may_redirect
 from pkgindex_http.wire.replies import SECURITY_HEADERS, Reply, json_reply, text_reply
-from pkgindex_http.wire.sending import FileResponse, StreamedResponse
+from pkgindex_http.wire.sending import CHUNK, FileResponse, StreamedResponse
 from pkgindex_http.wire.served_files import FileCounts
 from pkgindex_http.wire.unasked import warning_headers
 
@@ -68,6 +76,7 @@ async def _opened(
         sidecar=sidecar,
         principal=ask.principal,
         may_redirect=may_redirect(ask.settings.object_downloads, ask.request.method, ask.request.headers),
+        part=_part_of(ask),
     )
     if ask.index not in ask.served_files:
         ask.served_files.forget_others((await ask.engine.store.tree()).indexes)
@@ -83,6 +92,8 @@ async def _opened(
         await ask.read_log.record(ask.principal.label, ask.origin.client(ask.request), index, found.file)
     if isinstance(found, ArrivingContent):
         answer = await _arriving(ask, found, headers)
+    elif isinstance(found, PartContent):
+        answer = _part(ask, found, headers)
     else:
         answer = await _stored(ask, found, headers)
         if isinstance(found.place, Path) and (found.public or not ask.read_log.enabled):
@@ -91,13 +102,13 @@ async def _opened(
             )
     if isinstance(answer, FileResponse | StreamedResponse) and tries > 1:
         answer.again = partial(_opened, ask, index, pinned, filename, caching=caching, tries=tries - 1)
-    counts.answered(answer, arriving=isinstance(found, ArrivingContent))
+    counts.answered(answer, arriving=not isinstance(found, StoredContent))
     if not sidecar:
         _count(ask, found, answer.status)
     return answer
 
 
-def _count(ask: Ask, found: StoredContent | ArrivingContent | ElsewhereFile, status: int) -> None:
+def _count(ask: Ask, found: OpenedPart, status: int) -> None:
     """Count a download: an answer to GET that begins at the first byte. Installers that read the end of a wheel, or resume, do not count again."""
     if ask.request.method != "GET" or status not in {200, 206, 302} or ask.engine.replica is not None:
         return  # the counts of a replica would not be written
@@ -209,6 +220,38 @@ async def _arriving(ask: Ask, found: ArrivingContent, headers: dict[str, str]) -
         reply = Reply(status=206, headers=headers)
         return StreamedResponse(reply, found.arriving.read(span), length=span.stop - span.start)
     return StreamedResponse(Reply(headers=headers), found.arriving.read(), length=size)
+
+
+def _part_of(ask: Ask) -> PartOf | None:
+    """The part of a file that is enough for an answer: none for HEAD, a range. None if the answer may be the whole file."""
+    if ask.request.method == "HEAD":
+        return lambda _file, _size: Span(0, 0)
+    if ask.request.method != "GET" or "Range" not in ask.request.headers:
+        return None
+
+    def wanted(file: File, size: int) -> Span | None:
+        applies = range_applies(ask.request.headers.get("If-Range"), etag=f'"{file.sha256}"', modified=0)
+        span = _span(ask, size) if applies else None
+        return span if isinstance(span, Span) else None
+
+    return wanted
+
+
+def _part(ask: Ask, found: PartContent, headers: dict[str, str]) -> StreamedResponse:
+    """Send a part of a file that is not stored; for HEAD the head of the whole."""
+    headers["ETag"] = f'"{found.file.sha256}"'
+    part = found.part
+    if ask.request.method == "HEAD":
+        return StreamedResponse(Reply(headers=headers), _pieces(b""), length=part.size)
+    headers["Content-Range"] = f"bytes {part.span.start}-{part.span.stop - 1}/{part.size}"
+    headers["Cache-Control"] = "no-store"  # nothing has verified these bytes
+    return StreamedResponse(Reply(status=206, headers=headers), _pieces(part.data), length=len(part.data))
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    """Pieces that a client can be expected to take within the time for one."""
+    for start in range(0, len(data), CHUNK):
+        yield data[start : start + CHUNK]
 
 
 def _span(ask: Ask, size: int) -> Span | str | None:

@@ -167,7 +167,11 @@ def _merge(known: File, listed: File) -> File:
     if refuted is not None and listed.metadata_sha256 in {None, refuted}:
         offered = listed.metadata_offered and refuted != ""
         listed = replace(
-            listed, metadata_sha256=known.metadata_sha256, metadata_offered=offered, metadata_refuted=refuted
+            listed,
+            metadata_sha256=known.metadata_sha256,
+            metadata_offered=offered,
+            metadata_refuted=refuted,
+            metadata_from_ranges=known.metadata_from_ranges,
         )
     size = listed.size if listed.size is not None else known.size
     return replace(
@@ -181,6 +185,8 @@ def _merge(known: File, listed: File) -> File:
         first_seen=listed.first_seen and (known.first_seen or listed.first_seen),
         metadata_sha256=listed.metadata_sha256 or known.metadata_sha256,
         metadata_offered=listed.metadata_offered and not (listed.metadata_sha256 or known.metadata_sha256),
+        metadata_from_ranges=listed.metadata_from_ranges
+        or (known.metadata_from_ranges and listed.metadata_sha256 is None),
         publisher=known.publisher,
         former_publisher=known.former_publisher,
     )

@@ -40,7 +40,7 @@ from pkgindex_core.protocols import (
 from pkgindex_core.protocols.attestations import AttestationVerifier
 from pkgindex_core.protocols.learning import Learning, LearningBlobs
 from pkgindex_core.protocols.measuring import Figures, Measured
-from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Doubting, Examiner, Proving
+from pkgindex_core.protocols.sources import NOTHING_SPOOLED, Doubting, Examiner, Excerpting, FilePart, Proving, Wanted
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.rules.policing.lines import ServerPolicies, lines_of
 from pkgindex_core.tools.bounded_cache import Caching, NamedCache
@@ -200,7 +200,11 @@ class ReadThrough:
             caches.append(NamedCache("stated_sizes", sizes._resting))
         files: MirroredFiles | None = made.get("_files")
         if files is not None:
-            caches.append(NamedCache("wrong_files", files._wrong))
+            caches += [
+                NamedCache("wrong_files", files._wrong),
+                NamedCache("no_ranges", files._parts._no_ranges),
+                NamedCache("part_validators", files._parts._validators),
+            ]
         metadata: MirroredMetadata | None = made.get("_metadata")
         if metadata is not None:
             caches.append(NamedCache("no_sidecars", metadata._no_sidecars))
@@ -241,6 +245,11 @@ class ReadThrough:
 
     async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
         return await self._files.open(index, project, file, elsewhere=elsewhere)
+
+    async def open_part(
+        self, index: IndexConfig, project: ProjectName, file: File, wanted: Wanted
+    ) -> Opened | FilePart:
+        return await self._files.open_part(index, project, file, wanted)
 
     async def metadata(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
         return await self._metadata.read(index, project, file)
@@ -332,6 +341,7 @@ class ReadThrough:
             amend=self._refreshing.amend,
             counts=self._counts,
             shared=SharedFetches(self._data / "fetching", self._workers),
+            compare=lambda: self._metadata.compare,
         )
 
     @cached_property
@@ -399,5 +409,6 @@ if TYPE_CHECKING:
     _also: type[Examiner] = ReadThrough
     _proving: type[Proving] = ReadThrough
     _third: type[Doubting] = ReadThrough
+    _excerpting: type[Excerpting] = ReadThrough
     _measured: type[Measured] = ReadThrough
     _caching: type[Caching] = ReadThrough

@@ -31,8 +31,9 @@ from pkgindex_core.engines.sigstore.verifier import SigstoreVerifier
 from pkgindex_core.formats.html_page import HtmlRenderer
 from pkgindex_core.formats.json_page import JsonRenderer
 from pkgindex_core.models import Serial
-from pkgindex_core.protocols import Freshness, IndexOption, IndexType, Names, Ruling, Touched
+from pkgindex_core.protocols import Freshness, IndexOption, IndexType, Names, Ruling, Span, Touched
 from pkgindex_core.protocols.measuring import Figures, Meter
+from pkgindex_core.protocols.sources import FilePart
 from pkgindex_core.rules.admission import FirstMirror, MirrorWhitelist
 from pkgindex_core.rules.option_values import boolean
 from pkgindex_core.services.administering.user_passwords import UserPasswords
@@ -731,6 +732,58 @@ class TestCatalogueThatKeepsWhatWasDropped(catalogues.TestMemoryCatalogue):
                 return await super().apply(replace(update, drop=()), after=after)
 
         return Keeping()
+
+
+class TestExcerptOfTheNextBytes(mirrored.TestExcerpts):
+    noticed_by = ("test_a_part_is_what_was_wanted_and_fetches_nothing",)
+
+    class Engine(ReadThrough):
+        async def open_part(self, index, project, file, wanted):
+            part = await super().open_part(index, project, file, wanted)
+            return replace(part, data=part.data[1:] + b"?") if isinstance(part, FilePart) else part
+
+
+class TestExcerptThatFetches(mirrored.TestExcerpts):
+    noticed_by = ("test_a_part_is_what_was_wanted_and_fetches_nothing", "test_the_size_may_be_asked_for_alone")
+
+    class Engine(ReadThrough):
+        async def open_part(self, index, project, file, wanted):
+            return await self.open(index, project, file)
+
+
+class TestExcerptOfWhatIsStored(mirrored.TestExcerpts):
+    noticed_by = ("test_a_stored_file_is_opened",)
+
+    class Engine(ReadThrough):
+        async def open_part(self, index, project, file, wanted):
+            return await self._files._parts.read(usable_site(index), file, wanted, None)
+
+
+class TestExcerptOfUnknownBytes(mirrored.TestExcerpts):
+    noticed_by = ("test_a_file_of_unknown_digest_has_no_part",)
+
+    class Engine(ReadThrough):
+        async def open_part(self, index, project, file, wanted):
+            known = replace(file, digests={"sha256": "0" * 64}) if not file.digests else file
+            return await super().open_part(index, project, known, wanted)
+
+
+class TestExcerptOfTheWhole(mirrored.TestExcerpts):
+    noticed_by = ("test_the_whole_file_is_no_part",)
+
+    class Engine(ReadThrough):
+        async def open_part(self, index, project, file, wanted):
+            return await super().open_part(index, project, file, lambda size: wanted(size) or Span(size - 1, size))
+
+
+class TestExcerptOfTheLastSize(mirrored.TestExcerpts):
+    noticed_by = ("test_an_upstream_that_is_away_has_no_parts",)
+
+    class Engine(ReadThrough):
+        async def open_part(self, index, project, file, wanted):
+            if wanted(file.size) == Span(0, 0):
+                return FilePart(size=file.size, span=Span(0, 0), data=b"")
+            return await super().open_part(index, project, file, wanted)
 
 
 class TestDoubterThatIsDeaf(mirrored.TestDoubts):

@@ -19,7 +19,7 @@ from pkgindex_core.engines.memory.blobs import MemoryBlobs
 from pkgindex_core.engines.memory.index import MemoryIndex
 from pkgindex_core.models import File, IndexConfig, Standing, User, decode_file
 from pkgindex_core.names import IndexName, ProjectName, owner
-from pkgindex_core.protocols import ColdFile, Freshness
+from pkgindex_core.protocols import Arriving, ColdFile, Freshness
 from pkgindex_core.testing.configs import changed_config, mirror_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_mirror.readthrough.files import (
@@ -112,6 +112,16 @@ class Mirror:
     async def download(self, filename: str, project: ProjectName = DEMO) -> bytes:
         arriving = await self.fetch(filename, project)
         return b"".join([data async for data in arriving.read()])
+
+    async def arrive(self, filename: str, project: ProjectName = DEMO) -> bytes:
+        """Download a file as a client, and wait until everything that its arrival causes is done."""
+        opened = await self.readthrough.open(self.index, project, await self.file(filename, project))
+        assert isinstance(opened, Arriving)
+        data = b"".join([data async for data in opened.file.read()])
+        while running := self.readthrough._tasks._running:
+            await asyncio.wait(set(running))
+        await self.settle()
+        return data
 
     async def sidecar(self, filename: str, project: ProjectName = DEMO) -> bytes:
         blob = await self.readthrough.metadata(self.index, project, await self.file(filename, project))

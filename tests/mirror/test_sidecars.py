@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from pkgindex_core import failpoints
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import BadUpstream, Missing, Unavailable
-from pkgindex_core.names import ProjectName
+from pkgindex_core.names import IndexName, ProjectName
+from pkgindex_core.protocols import Blob
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
 from pkgindex_mirror.documents.zip_parts import Odd
 from pkgindex_mirror.readthrough.files.sidecars import describes, metadata_in
-from pkgindex_mirror.testing import ScriptedUpstream, behaviours
+from pkgindex_mirror.testing import Answer, Behaviour, ScriptedUpstream, behaviours
 from pkgindex_mirror.upstreams.upstream_answers import Failed
 
-from .conftest import DEMO, MakeMirror
+from .conftest import DEMO, MakeMirror, Mirror
 
 WHEEL = build_wheel("demo", "1.0", description="café\r\n" * 20)
 OTHER = build_wheel("demo", "3.0")
@@ -180,9 +181,205 @@ async def test_metadata_of_bytes_that_nobody_vouched_for_is_that_of_the_kept_whe
     assert await mirror.download(second.filename) == second.data
     await mirror.settle()
     file = await mirror.file(second.filename)
-    assert (file.sha256, file.metadata_sha256) == (second.sha256, None)
+    assert (file.sha256, file.metadata_sha256) == (second.sha256, sha256_of(second.metadata))
     assert await mirror.sidecar(second.filename) == second.metadata
-    assert (await mirror.file(second.filename)).metadata_sha256 == sha256_of(second.metadata)
+
+
+RIGHT = build_wheel("demo", "1.0", requires_dist=("six",), stored=True)
+WRONG = build_wheel("demo", "1.0", requires_dist=("zip",), stored=True)
+"""A sound wheel of the same size with other metadata."""
+BARE = BuiltFile(
+    filename=RIGHT.filename,
+    data=build_wheel("other", "1.0").data,
+    metadata=b"",
+    sha256=build_wheel("other", "1.0").sha256,
+)
+
+
+def end_of(wheel: BuiltFile) -> Behaviour:
+    """Answer a request for the end of a wheel with that of another one."""
+    size = len(wheel.data)
+    headers = {"Content-Range": f"bytes 0-{size - 1}/{size}"}
+    return lambda _asked, _answer: Answer(status=206, headers=headers, body=wheel.data)
+
+
+async def with_metadata_from_ranges(upstream: ScriptedUpstream, make_mirror: MakeMirror, **says: object) -> Mirror:
+    """A mirror that has read the metadata of `WRONG` by ranges, in the place of that of `RIGHT`."""
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    upstream.add("demo", RIGHT, **says)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    upstream.script("file", end_of(WRONG), times=1)
+    assert await mirror.sidecar(RIGHT.filename) == WRONG.metadata
+    file = await mirror.file(RIGHT.filename)
+    assert (file.metadata_sha256, file.metadata_from_ranges) == (sha256_of(WRONG.metadata), True)
+    return mirror
+
+
+async def test_metadata_from_ranges_is_replaced_by_that_of_the_verified_wheel(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(RIGHT.data) == len(WRONG.data)
+    mirror = await with_metadata_from_ranges(upstream, make_mirror)
+    assert await mirror.download(RIGHT.filename) == RIGHT.data
+    await mirror.settle()
+    corrected = await mirror.file(RIGHT.filename)
+    assert (corrected.metadata_sha256, corrected.metadata_from_ranges) == (sha256_of(RIGHT.metadata), False)
+    assert sha256_of(RIGHT.metadata) in mirror.blobs.blobs
+    assert f"{RIGHT.filename}.metadata: the ranges of the wheel had other metadata; it is corrected" in caplog.text
+    # It stays so, and the upstream is asked for nothing more.
+    asked = len(upstream.asked)
+    assert await mirror.sidecar(RIGHT.filename) == RIGHT.metadata
+    assert len(upstream.asked) == asked
+    upstream.add("demo", OTHER)
+    mirror.clock.advance(10_000)
+    assert (await mirror.refresh()).state == "fresh"
+    assert await mirror.file(RIGHT.filename) == corrected
+
+
+async def test_a_page_does_not_change_when_the_ranges_were_right(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each change of a page is another page for all clients."""
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    upstream.add("demo", RIGHT)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.sidecar(RIGHT.filename) == RIGHT.metadata
+    head = await mirror.store.head()
+    assert await mirror.download(RIGHT.filename) == RIGHT.data
+    await mirror.settle()
+    assert await mirror.store.head() == head
+    assert await mirror.sidecar(RIGHT.filename) == RIGHT.metadata
+    assert not caplog.records
+
+
+async def test_metadata_from_ranges_is_announced_no_more_if_the_verified_wheel_has_none(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    small = archive({"x": b""})
+    data = archive({"x": b""}, comment=b"c" * (len(WRONG.data) - len(small)))
+    upstream.add("demo", BuiltFile(filename=WRONG.filename, data=data, metadata=b"", sha256=sha256_of(data)))
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    upstream.script("file", end_of(WRONG), times=1)
+    assert await mirror.sidecar(WRONG.filename) == WRONG.metadata
+    assert await mirror.download(WRONG.filename) == data
+    await mirror.settle()
+    told = await mirror.file(WRONG.filename)
+    assert (told.metadata_sha256, told.metadata_offered, told.metadata_from_ranges) == (None, False, False)
+    assert "the wheel has none; it is not announced any more" in caplog.text
+
+
+async def test_a_digest_that_the_upstream_announces_later_vouches_for_metadata_from_ranges(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await with_metadata_from_ranges(upstream, make_mirror)
+    mirror.clock.advance(10_000)
+    upstream.add("demo", OTHER)
+    await mirror.refresh()
+    assert (await mirror.file(RIGHT.filename)).metadata_from_ranges
+    upstream.projects["demo"].clear()
+    upstream.add("demo", RIGHT, core_metadata={"sha256": sha256_of(WRONG.metadata)})
+    mirror.clock.advance(10_000)
+    await mirror.refresh()
+    file = await mirror.file(RIGHT.filename)
+    assert (file.metadata_sha256, file.metadata_from_ranges) == (sha256_of(WRONG.metadata), False)
+
+
+async def test_a_wheel_that_comes_while_its_ranges_are_read_is_compared_too(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.announces_sidecars = upstream.has_sidecars = False
+    upstream.add("demo", RIGHT)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    answered, downloaded = asyncio.Event(), asyncio.Event()
+    learn = mirror.behind.learn
+
+    async def learn_later(data: bytes) -> Blob:
+        if data == WRONG.metadata:
+            answered.set()
+            await downloaded.wait()
+        return await learn(data)
+
+    monkeypatch.setattr(mirror.behind, "learn", learn_later)
+    upstream.script("file", end_of(WRONG), times=1)
+    reading = asyncio.ensure_future(mirror.sidecar(RIGHT.filename))
+    await answered.wait()
+    assert await mirror.download(RIGHT.filename) == RIGHT.data
+    downloaded.set()
+    assert await reading == RIGHT.metadata
+    assert (await mirror.file(RIGHT.filename)).metadata_sha256 == sha256_of(RIGHT.metadata)
+
+
+async def test_a_wheel_that_another_index_has_fetched_corrects_metadata_from_ranges(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    mirror = await with_metadata_from_ranges(upstream, make_mirror)
+    other = await make_mirror(upstream.url, of=mirror, config={"name": IndexName("root/other")})
+    await other.refresh()
+    assert await other.download(RIGHT.filename) == RIGHT.data
+    await mirror.settle()
+    assert await mirror.sidecar(RIGHT.filename) == RIGHT.metadata
+    assert (await mirror.file(RIGHT.filename)).metadata_sha256 == sha256_of(RIGHT.metadata)
+
+
+@pytest.mark.parametrize("policy", ["on-demand", "streamed"])
+@pytest.mark.parametrize("announced", [True, {"sha256": "0" * 64}], ids=["without a digest", "with a digest"])
+async def test_a_wheel_that_arrives_corrects_a_page_that_announces_what_it_does_not_have(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, announced: bool | dict[str, str], policy: str
+) -> None:
+    """The next client reads the page before it asks for the sidecar, and takes an announced one that is missing for an error."""
+    upstream.has_sidecars = False
+    upstream.add("demo", BARE, core_metadata=announced)
+    mirror = await make_mirror(upstream.url, config={"mirror_file_policies": [f"* {policy}"]})
+    await mirror.refresh()
+    assert await mirror.arrive(BARE.filename) == BARE.data
+    told = await mirror.file(BARE.filename)
+    assert (told.metadata_sha256, told.metadata_offered) == (None, False)
+    assert upstream.count("sidecar") == 1  # it may have what it announces
+
+
+async def test_a_wheel_that_arrives_corrects_a_page_with_a_wrong_digest(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.has_sidecars = False
+    upstream.add("demo", RIGHT, core_metadata={"sha256": "0" * 64})
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.arrive(RIGHT.filename) == RIGHT.data
+    assert (await mirror.file(RIGHT.filename)).metadata_sha256 == sha256_of(RIGHT.metadata)
+    assert sha256_of(RIGHT.metadata) in mirror.blobs.blobs
+
+
+@pytest.mark.parametrize("wheel", [RIGHT, BARE], ids=["other metadata", "no metadata"])
+@pytest.mark.parametrize("digest", [True, False], ids=["with a digest", "without one"])
+async def test_an_announced_sidecar_that_the_upstream_has_stays(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror, wheel: BuiltFile, digest: bool
+) -> None:
+    """What clients get must not depend on whether a wheel is stored here."""
+    upstream.add("demo", wheel, core_metadata={"sha256": sha256_of(WRONG.metadata)} if digest else True)
+    upstream.script("sidecar", behaviours.says("text/plain", WRONG.metadata))
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    assert await mirror.arrive(wheel.filename) == wheel.data
+    file = await mirror.file(wheel.filename)
+    assert file.metadata_offered or file.metadata_sha256 == sha256_of(WRONG.metadata)
+    if digest or wheel is BARE:
+        assert await mirror.sidecar(wheel.filename) == WRONG.metadata
+
+
+async def test_a_wheel_with_the_announced_metadata_causes_no_question(
+    upstream: ScriptedUpstream, make_mirror: MakeMirror
+) -> None:
+    upstream.add("demo", RIGHT)
+    mirror = await make_mirror(upstream.url)
+    await mirror.refresh()
+    head = await mirror.store.head()
+    assert await mirror.arrive(RIGHT.filename) == RIGHT.data
+    assert (upstream.count("sidecar"), await mirror.store.head()) == (0, head)
 
 
 async def test_a_wheel_without_metadata_is_missing_its_sidecar(

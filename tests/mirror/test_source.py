@@ -11,6 +11,7 @@ from pkgindex_core.protocols import Source
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.testing.configs import mirror_config
 from pkgindex_core.testing.doubting import DoubtingContract
+from pkgindex_core.testing.excerpting import ExcerptingContract
 from pkgindex_core.testing.source_cases.base import INDEX, SourceCases
 from pkgindex_core.testing.sources import SourceContract
 from pkgindex_core.testing.wheels import BuiltFile
@@ -84,6 +85,10 @@ class TestReadThroughOfListsWithoutNames(TestReadThrough):
 class TestReadThroughThatSendsClientsElsewhere(TestReadThrough):
     redirects = True
     options: ClassVar[dict[str, Any]] = {"mirror_use_external_urls": True}
+
+
+class TestExcerpts(Mirrored, ExcerptingContract):
+    pass
 
 
 class TestDoubts(Mirrored, DoubtingContract):

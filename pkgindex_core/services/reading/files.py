@@ -28,12 +28,21 @@ from pkgindex_core.protocols import (
     Trees,
 )
 from pkgindex_core.protocols.learning import LearningBlobs
+from pkgindex_core.protocols.sources import Excerpting, FilePart
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.filtering import Fingerprints, withheld
 from pkgindex_core.rules.permissions import Action, as_for_files, permits
 from pkgindex_core.services.reading.finding import Finding, FoundFile
 from pkgindex_core.services.reading.offering import Offering
-from pkgindex_core.services.reading.opened_files import ArrivingContent, ElsewhereFile, OpenedFile, StoredContent
+from pkgindex_core.services.reading.opened_files import (
+    ArrivingContent,
+    ElsewhereFile,
+    OpenedFile,
+    OpenedPart,
+    PartContent,
+    PartOf,
+    StoredContent,
+)
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Holding, Holds
 from pkgindex_core.tools.sources import Sources
@@ -84,6 +93,7 @@ class Files:
         opened, _ = await self.holding_open(
             index, pinned, filename, sidecar=sidecar, principal=principal, may_redirect=may_redirect
         )
+        assert not isinstance(opened, PartContent)
         return opened
 
     async def holding_open(
@@ -95,14 +105,19 @@ class Files:
         sidecar: bool,
         principal: Principal,
         may_redirect: bool = False,
-    ) -> tuple[OpenedFile, Holding]:
-        """The same, and a function that makes a check whether this principal would get the same stored bytes again."""
+        part: PartOf | None = None,
+    ) -> tuple[OpenedPart, Holding]:
+        """The same, and a function that makes a check whether this principal would get the same stored bytes again.
+
+        `part`: what the client wants, if it may be less than the whole file. Then the answer may be a `PartContent`, for which the file is
+        not fetched.
+        """
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
         moment = self._clock.now()
         decisions = self._offering.filters.fingerprints(tree, index, moment, found.project)
         warnings = await self._offering.offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
-        opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect)
-        if not sidecar and not found.file.sha256:
+        opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect, part=part)
+        if not (sidecar or found.file.sha256 or isinstance(opened, PartContent)):
             await self._offering.compare(tree, config, found, opened, moment)
         if warnings:
             opened = replace(opened, warnings=warnings)
@@ -114,7 +129,7 @@ class Files:
         config: IndexConfig,
         pinned: str | None,
         found: FoundFile,
-        opened: OpenedFile,
+        opened: OpenedPart,
         decisions: Fingerprints,
     ) -> Holds | None:
         """A check whether the file, and the decisions of filters about it, are the same. Each check counts as a use of a mirrored file."""
@@ -132,8 +147,15 @@ class Files:
         return check
 
     async def _open(
-        self, config: IndexConfig, pinned: str | None, found: FoundFile, *, sidecar: bool, may_redirect: bool
-    ) -> OpenedFile:
+        self,
+        config: IndexConfig,
+        pinned: str | None,
+        found: FoundFile,
+        *,
+        sidecar: bool,
+        may_redirect: bool,
+        part: PartOf | None,
+    ) -> OpenedPart:
         filename = found.file.filename
         key = (config.name, pinned, f"{filename}.metadata" if sidecar else filename)
         # Decided anew: a cached answer may be from before the read list was narrowed.
@@ -143,9 +165,9 @@ class Files:
         if known is not None and is_valid and (not config.mirrored or self._blobs.used(known.blob.sha256)):
             return known
         if sidecar:
-            opened: OpenedFile = await self._sidecar(config, found, public=public)
+            opened: OpenedPart = await self._sidecar(config, found, public=public)
         else:
-            opened = await self._bytes(config, found, public=public, may_redirect=may_redirect)
+            opened = await self._bytes(config, found, public=public, may_redirect=may_redirect, part=part)
         if isinstance(opened, StoredContent) and isinstance(opened.place, Path):
             self._placed.put(key, (found, opened))
         return opened
@@ -191,9 +213,19 @@ class Files:
             return None
         return known[1] if known[1].place.exists() else None
 
-    async def _bytes(self, config: IndexConfig, found: FoundFile, *, public: bool, may_redirect: bool) -> OpenedFile:
+    async def _bytes(
+        self, config: IndexConfig, found: FoundFile, *, public: bool, may_redirect: bool, part: PartOf | None
+    ) -> OpenedPart:
         file = found.file
-        match await self._sources.of(config).open(config, found.project, file):
+        source = self._sources.of(config)
+        # Filters may judge a file of unknown digest by its bytes, so it has no parts.
+        if part is not None and file.sha256 and isinstance(source, Excerpting):
+            opened = await source.open_part(config, found.project, file, partial(part, file))
+        else:
+            opened = await source.open(config, found.project, file)
+        match opened:
+            case FilePart():
+                return PartContent(project=found.project, file=file, part=opened, public=public)
             case Redirect(url):
                 return ElsewhereFile(project=found.project, file=file, url=url)
             case Arriving(arriving):

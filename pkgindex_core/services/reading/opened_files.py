@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
 
 from pkgindex_core.models import File
 from pkgindex_core.names import ProjectName
-from pkgindex_core.protocols import Blob, ColdFile, Place, SignedUrl
+from pkgindex_core.protocols import Blob, ColdFile, Place, SignedUrl, Span
+from pkgindex_core.protocols.sources import FilePart
 
 
 class StoredContent(Struct, frozen=True, kw_only=True):
@@ -36,6 +38,18 @@ class ArrivingContent(Struct, frozen=True, kw_only=True):
     """The warnings of filters, a sentence each."""
 
 
+class PartContent(Struct, frozen=True, kw_only=True):
+    """A part of a file that is not stored, or its size."""
+
+    project: ProjectName
+    file: File
+    part: FilePart
+    public: bool
+    """Whether anonymous clients may have it, so that shared caches may keep it."""
+    warnings: tuple[str, ...] = ()
+    """The warnings of filters, a sentence each."""
+
+
 class ElsewhereFile(Struct, frozen=True, kw_only=True):
     """A file that clients fetch from another URL."""
 
@@ -46,4 +60,8 @@ class ElsewhereFile(Struct, frozen=True, kw_only=True):
     """The warnings of filters, a sentence each."""
 
 
+PartOf = Callable[[File, int], Span | None]
+"""The part of a file of so many bytes that a client wants, as `protocols.sources.Wanted`."""
+
+OpenedPart = PartContent | StoredContent | ArrivingContent | ElsewhereFile
 OpenedFile = StoredContent | ArrivingContent | ElsewhereFile

@@ -41,6 +41,8 @@ class ArrivingFile:
         self._descriptor: int | None = None
         self._readers = 0
         self._size: int | None = None
+        self.validator = ""
+        """The upstream's validator of the file that comes; empty when there is none."""
         self._opened = False
         self._received = 0
         self._released = 0
@@ -49,9 +51,10 @@ class ArrivingFile:
         self._error: PkgIndexError | None = None
         self._news = asyncio.Event()
 
-    def open(self, size: int | None) -> None:
+    def open(self, size: int | None, validator: str = "") -> None:
         """Say that the upstream answers with a file of `size` bytes; None when the size is not known."""
         self._size = size
+        self.validator = validator
         self._opened = True
         self._tell()
 
@@ -103,6 +106,11 @@ class ArrivingFile:
     def is_open(self) -> bool:
         """Whether readers may have a size or bytes."""
         return self._opened
+
+    @property
+    def come(self) -> int:
+        """The number of bytes that have come."""
+        return self._received
 
     @property
     def failed(self) -> bool:

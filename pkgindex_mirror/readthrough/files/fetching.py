@@ -217,7 +217,7 @@ class Fetch:
         failpoint("fetch.headers")
         self._validator = answer.validator
         self._answered = True
-        self._arriving.open(self._size)
+        self._arriving.open(self._size, self._validator)
 
     async def _take(self, spool: Spool, data: bytes) -> None:
         first = self._offset == 0

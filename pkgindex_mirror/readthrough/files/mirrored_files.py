@@ -16,12 +16,13 @@ from msgspec.structs import replace
 from yarl import URL
 
 from pkgindex_core.clock import Clock
-from pkgindex_core.digests import Sha256, sha256_of
-from pkgindex_core.errors import BadUpstream, PkgIndexError, Unavailable
+from pkgindex_core.digests import Sha256
+from pkgindex_core.errors import BadUpstream, Unavailable
 from pkgindex_core.memory import LARGE, give_back
 from pkgindex_core.models import File, IndexConfig
 from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols import Arriving, Blob, BlobStore, OnDisk, Opened, Projects, Redirect
+from pkgindex_core.protocols.sources import FilePart, Wanted
 from pkgindex_core.rules.kept_options import mirror_options
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.tasks import Tasks
@@ -30,15 +31,19 @@ from pkgindex_mirror.file_policies import policies_of
 from pkgindex_mirror.readthrough.counts import IndexesCounts
 from pkgindex_mirror.readthrough.files.cold_files import ArrivingFile
 from pkgindex_mirror.readthrough.files.fetching import Fetch
+from pkgindex_mirror.readthrough.files.file_parts import FileParts
 from pkgindex_mirror.readthrough.files.passed_files import PassedFile, PassedReading, passing
 from pkgindex_mirror.readthrough.files.shared_fetches import SharedFetches, Turn
-from pkgindex_mirror.readthrough.files.sidecars import ByteSource, StoredWheel, arrived, metadata_in
+from pkgindex_mirror.readthrough.files.sidecars import ByteSource, StoredWheel, arrived
 from pkgindex_mirror.settings import MirrorSettings
 from pkgindex_mirror.upstreams.sites import Site, usable_site
 from pkgindex_mirror.upstreams.upstream import UpstreamClient
 
 Amend = Callable[[IndexConfig, ProjectName, Mapping[str, Callable[[File], File]]], Awaitable[None]]
 """Changes stored entries of files: index, project, and by filename the function that makes the new entry (`Refreshing.amend`)."""
+
+Compare = Callable[[IndexConfig, ProjectName, File, ByteSource], Awaitable[None]]
+"""Compares the metadata that a page has for a file with that of the verified wheel (`MirroredMetadata.compare`)."""
 
 _Key = tuple[IndexName, ProjectName, str, str, bool]
 """Index, project, filename, URL, and whether the file is kept."""
@@ -66,6 +71,7 @@ class MirroredFiles:
         amend: Amend,
         counts: IndexesCounts,
         shared: SharedFetches,
+        compare: Callable[[], Compare],
     ) -> None:
         self._client = client
         self._store = store
@@ -78,19 +84,42 @@ class MirroredFiles:
         self._amend = amend
         self._counts = counts
         self._shared = shared
+        self._compare = compare
+        self._parts = FileParts(client, clock, tasks)
         self._arriving: dict[_Key, ArrivingFile] = {}
         self._fetched_bytes = 0  # since memory was given back
         self._wrong: BoundedCache[Hashable, tuple[float, str]] = BoundedCache(_REMEMBERED)
 
     async def open(self, index: IndexConfig, project: ProjectName, file: File, *, elsewhere: bool = True) -> Opened:
         """As `Source.open`."""
+        return await self._here(index, file, elsewhere=elsewhere) or Arriving(
+            await self.fetch(index, project, file, kept=not elsewhere or self.keeps(index, project))
+        )
+
+    async def open_part(
+        self, index: IndexConfig, project: ProjectName, file: File, wanted: Wanted
+    ) -> Opened | FilePart:
+        """As `Excerpting.open_part`."""
+        here = await self._here(index, file, elsewhere=True)
+        if here is not None:
+            return here
+        until, _ = self._wrong.get(_identity(index, project, file)) or (0.0, "")
+        if self._clock.monotonic() >= until:
+            under_way = self._arriving.get((index.name, project, file.filename, file.url, self.keeps(index, project)))
+            part = await self._parts.read(usable_site(index), file, wanted, under_way)
+            if part is not None:
+                return part
+        return await self.open(index, project, file)
+
+    async def _here(self, index: IndexConfig, file: File, *, elsewhere: bool) -> OnDisk | Redirect | None:
+        """The way to a file that is stored, or that clients may fetch themselves; None if it has to be fetched."""
         blob = await self._cache.stat(file.sha256) if file.sha256 else None
         if blob is not None and file.size in {None, blob.size}:  # a blob of another size is damaged: fetch it again
             return OnDisk(blob)
         url = await self._external_url(index, file) if elsewhere and mirror_options(index).use_external_urls else None
         if url is not None:
             return Redirect(url)
-        return Arriving(await self.fetch(index, project, file, kept=not elsewhere or self.keeps(index, project)))
+        return None
 
     def keeps(self, index: IndexConfig, project: ProjectName) -> bool:
         """Whether files that clients request are stored."""
@@ -165,9 +194,10 @@ class MirroredFiles:
         """Run the fetch, and remember wrong bytes."""
 
         async def commit(blob: Blob) -> None:
+            if file.filename.lower().endswith(".whl"):
+                await self._compare_metadata(index, project, file, arriving, blob)
             if not file.sha256 or file.size is None:
-                sidecar = await self._sidecar_of(blob, project, file) if not file.sha256 else None
-                await self._amend(index, project, {file.filename: lambda now: _completed(now, file, blob, sidecar)})
+                await self._amend(index, project, {file.filename: lambda now: _completed(now, file, blob)})
 
         is_kept = not isinstance(arriving, PassedFile)
         fetch = Fetch(
@@ -201,15 +231,16 @@ class MirroredFiles:
             return None  # damaged on the disk: the fetched file replaces it
         return blob
 
-    async def _sidecar_of(self, blob: Blob, project: ProjectName, file: File) -> str | None:
-        """The sha256 of the METADATA of a wheel that is kept: empty if it has none, None if it cannot be read."""
-        if not file.filename.lower().endswith(".whl"):
-            return ""
-        try:
-            found = await metadata_in(StoredWheel(self._blob_store, blob.sha256, blob.size), project)
-        except PkgIndexError:  # not kept, or removed already
-            return None
-        return sha256_of(found) if isinstance(found, bytes) else ""
+    async def _compare_metadata(
+        self, index: IndexConfig, project: ProjectName, file: File, arriving: ArrivingFile, blob: Blob
+    ) -> None:
+        """Compare what the page has now with a wheel that was fetched."""
+        now = await self._store.file(index.name, project, file.filename)
+        if now is not None and now.url == file.url:
+            wheel: ByteSource = StoredWheel(self._blob_store, blob.sha256, blob.size)  # stored by another process
+            if arriving.is_verified:
+                wheel = await arrived(arriving)  # its end is in memory
+            await self._compare()(index, project, now, wheel)
 
     async def _external_url(self, index: IndexConfig, file: File) -> str | None:
         """The URL at which a client may fetch a file itself; None when the mirror must fetch it."""
@@ -227,13 +258,8 @@ def _identity(index: IndexConfig, project: ProjectName, file: File) -> tuple[Has
     return (index.name, project, file.filename, file.url, file.size, *sorted(file.digests.items()))
 
 
-def _completed(now: File, fetched: File, blob: Blob, sidecar: str | None) -> File:
-    """Record the sha256 and size of the fetched bytes, if the page has no others.
-
-    `sidecar`: the sha256 of their METADATA. One that was read from ranges, of bytes that nothing vouched for, is dropped if it is another.
-    """
+def _completed(now: File, fetched: File, blob: Blob) -> File:
+    """Record the sha256 and size of the fetched bytes, if the page has no others."""
     if now.url != fetched.url or now.sha256 not in {None, blob.sha256}:
         return now
-    if sidecar is not None and now.metadata_sha256 not in {None, sidecar}:
-        now = replace(now, metadata_sha256=None, metadata_refuted=now.metadata_sha256)
     return replace(now, digests={"sha256": blob.sha256, **now.digests}, size=blob.size, stated_size=None)

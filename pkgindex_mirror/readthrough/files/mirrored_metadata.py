@@ -1,12 +1,17 @@
 """The metadata of mirrored wheels, from the stored wheel, from the upstream's sidecar, or from ranges of the upstream's wheel.
 
 Metadata is shown at once and stored a moment later (`LearningBlobs`). The page gets its digest, if it had none or a wrong one.
+
+Nothing vouches for metadata from ranges (`File.metadata_from_ranges`): the checksum of the archive is the upstream's, and the digest of the page
+is of the whole wheel. When the wheel has been fetched and verified its own metadata takes the place of it. An announced sidecar that the
+upstream has stays, since the upstream's page vouches for it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
@@ -20,7 +25,7 @@ from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Blob
 from pkgindex_core.protocols.learning import LearningBlobs
 from pkgindex_core.tools.bounded_cache import BoundedCache
-from pkgindex_core.tools.single_flight import SingleFlight
+from pkgindex_core.tools.single_flight import Flight, SingleFlight
 from pkgindex_core.tools.tasks import Tasks
 from pkgindex_mirror import urls
 from pkgindex_mirror.documents.zip_parts import Odd
@@ -38,6 +43,8 @@ _NO_SIDECARS = 3600.0
 """Seconds for which a host that had no sidecar for one file is not asked for other unannounced sidecars."""
 _REMEMBERED = 1000
 """Hosts without sidecars that are remembered."""
+
+_WRONG = "the page announced a wrong digest"
 
 _log = logging.getLogger(__name__)
 
@@ -70,14 +77,12 @@ class MirroredMetadata:
     async def read(self, index: IndexConfig, project: ProjectName, file: File) -> Blob:
         """As `Source.metadata`."""
         stored = await self._blob_store.stat(file.metadata_sha256) if file.metadata_sha256 else None
-        if stored is not None:
+        # The wheel may have come since, also through another index with the same file.
+        if stored is not None and not (
+            file.metadata_from_ranges and await self._files.wheel_here(index, project, file) is not None
+        ):
             return stored
-        site = usable_site(index)
-        flight = self._flights.join(
-            (index.name, project, file.filename),
-            lambda: self._counted(index, self._sidecar(index, site, project, file)),
-            name=f"sidecar {file.filename}",
-        )
+        flight = self._flight(index, project, file)
         wait = self._settings.file_wait
         begun = self._clock.monotonic()
         blob = await flight.wait(self._client.hosts.patience(file.url, wait))
@@ -86,6 +91,32 @@ class MirroredMetadata:
                 self._client.hosts.waited_in_vain(url, wait, begun)
             raise Unavailable(f"the metadata of {file.filename} has not arrived yet")
         return blob
+
+    async def compare(self, index: IndexConfig, project: ProjectName, file: File, wheel: ByteSource) -> None:
+        """Correct the page if it announces other metadata for a file than the verified wheel has.
+
+        An upstream that announced it is asked for it first, in the background: see `_metadata`.
+        """
+        if not (file.metadata_sha256 or file.metadata_offered):
+            return
+        with suppress(Missing):  # the wheel has no metadata, or was removed already
+            found = await self._read_from(wheel, project, file)
+            if isinstance(found, bytes) and _is_announced(found, file):
+                return
+            if file.metadata_from_ranges:
+                await self._sidecar(index, usable_site(index), project, file, found)
+            else:
+                self._flight(index, project, file, found)
+
+    def _flight(
+        self, index: IndexConfig, project: ProjectName, file: File, local: bytes | Odd | None = None
+    ) -> Flight[Blob]:
+        site = usable_site(index)
+        return self._flights.join(
+            (index.name, project, file.filename),
+            lambda: self._counted(index, self._sidecar(index, site, project, file, local)),
+            name=f"sidecar {file.filename}",
+        )
 
     async def _counted(self, index: IndexConfig, sidecar: Awaitable[Blob]) -> Blob:
         counts = self._counts[index.name].sidecars
@@ -97,9 +128,12 @@ class MirroredMetadata:
         counts["stored"] += 1
         return blob
 
-    async def _sidecar(self, index: IndexConfig, site: Site, project: ProjectName, file: File) -> Blob:
+    async def _sidecar(
+        self, index: IndexConfig, site: Site, project: ProjectName, file: File, local: bytes | Odd | None = None
+    ) -> Blob:
+        """The sidecar, with a page that announces it. `local`: what the verified wheel has, if that was read already."""
         try:
-            data, size = await self._metadata(index, site, project, file)
+            data, size = await self._metadata(index, site, project, file, local)
             failpoint("sidecar.read")
             blob = await self._blob_store.learn(data)
             failpoint("sidecar.learned")
@@ -107,25 +141,32 @@ class MirroredMetadata:
             raise Unavailable(f"the metadata of {file.filename} could not be stored") from error
         is_new = blob.sha256 != file.metadata_sha256
         if is_new and file.metadata_sha256:
-            _log.error("%s.metadata: the page announced a wrong digest; it is corrected", urls.shown(file.url))
+            wrong = "the ranges of the wheel had other metadata" if file.metadata_from_ranges else _WRONG
+            _log.error("%s.metadata: %s; it is corrected", urls.shown(file.url), wrong)
+        from_ranges = size is not None and _announced(file).metadata_sha256 is None
 
         def learned(now: File) -> File:
-            return with_stated_size(_with_sidecar(now, file, blob) if is_new else now, file, size)
+            told = _with_sidecar(now, file, blob, from_ranges=from_ranges) if is_new else now
+            return with_stated_size(told, file, size)
 
         if is_new or (size is not None and file.size is None):
             await self._amend(index, project, {file.filename: learned})
+        if from_ranges and await self._files.wheel_here(index, project, file) is not None:
+            # It came meanwhile, and was compared before the page had this digest.
+            return await self._sidecar(index, site, project, _with_sidecar(file, file, blob, from_ranges=True))
         return blob
 
     async def _metadata(
-        self, index: IndexConfig, site: Site, project: ProjectName, file: File
+        self, index: IndexConfig, site: Site, project: ProjectName, file: File, local: bytes | Odd | None
     ) -> tuple[bytes, int | None]:
-        """The exact bytes, from the first source that has the right ones, and the size of the wheel if its upstream stated it."""
-        wheel = await self._files.wheel_here(index, project, file)
-        local = await self._read_from(wheel, project, file) if wheel is not None else None
+        """The exact bytes, from the first source that has the right ones. The size of the wheel, if they are from ranges of it."""
+        read, file = file, _announced(file)
+        if local is None and (wheel := await self._files.wheel_here(index, project, file)) is not None:
+            local = await self._read_from(wheel, project, file)
         if isinstance(local, bytes) and _is_announced(local, file):
             return local, None
         failures: list[Failed] = []
-        if local is None or file.metadata_sha256:
+        if local is None or file.metadata_sha256 or file.metadata_offered:
             offered = await self._offered(site, project, file)
             if isinstance(offered, bytes):
                 return offered, None
@@ -141,7 +182,9 @@ class MirroredMetadata:
             whole = self._files.start(index, project, file, kept=self._files.keeps(index, project))
             local = await self._read_from(await arrived(whole), project, file)
         if isinstance(local, Odd) and not failures:
-            await self._amend(index, project, {file.filename: partial(_without_sidecar, read=file)})
+            if read.metadata_sha256 or read.metadata_offered:
+                _log.warning("%s.metadata: the wheel has none; it is not announced any more", urls.shown(file.url))
+            await self._amend(index, project, {file.filename: partial(_without_sidecar, read=read)})
         return self._judge(local, file, failures), None
 
     async def _read_from(self, wheel: ByteSource, project: ProjectName, file: File) -> bytes | Odd:
@@ -191,12 +234,18 @@ class MirroredMetadata:
         return await sidecars.metadata_in(remote, project), remote.size
 
 
-def _with_sidecar(now: File, read: File, blob: Blob) -> File:
+def _with_sidecar(now: File, read: File, blob: Blob, *, from_ranges: bool) -> File:
     """Record the digest of a sidecar, and the announced digest if it was wrong."""
     if now.url != read.url or now.metadata_sha256 != read.metadata_sha256:
         return now
-    wrong = read.metadata_sha256 or now.metadata_refuted
-    return replace(now, metadata_sha256=blob.sha256, metadata_offered=False, metadata_refuted=wrong)
+    wrong = _announced(read).metadata_sha256 or now.metadata_refuted
+    return replace(
+        now,
+        metadata_sha256=blob.sha256,
+        metadata_offered=False,
+        metadata_refuted=wrong,
+        metadata_from_ranges=from_ranges,
+    )
 
 
 def _without_sidecar(now: File, read: File) -> File:
@@ -204,8 +253,15 @@ def _without_sidecar(now: File, read: File) -> File:
     is_announced = now.metadata_sha256 or now.metadata_offered
     if not is_announced or now.url != read.url or now.metadata_sha256 != read.metadata_sha256:
         return now
-    refuted = now.metadata_sha256 or Sha256("")
-    return replace(now, metadata_sha256=None, metadata_offered=False, metadata_refuted=refuted)
+    refuted = (now.metadata_refuted if now.metadata_from_ranges else now.metadata_sha256) or Sha256("")
+    return replace(
+        now, metadata_sha256=None, metadata_offered=False, metadata_refuted=refuted, metadata_from_ranges=False
+    )
+
+
+def _announced(file: File) -> File:
+    """The file without a digest that the upstream did not give."""
+    return replace(file, metadata_sha256=None) if file.metadata_from_ranges else file
 
 
 def _is_announced(data: bytes, file: File) -> bool:

@@ -111,7 +111,7 @@ class StatedSizes:
 def lacks_sizes(page: Document) -> bool:
     """Whether an upstream's page tells the size of no file. HTML has no place for one.
 
-    False for an upstream that is this program: it learns the sizes itself, and a HEAD would make it fetch the file.
+    False for an upstream that is this program: it learns the sizes itself.
     """
     listed = is_json(page.body, page.content_type) and _LISTED.search(page.body, 0, _LOOKED_THROUGH) is not None
     return not listed and page.server != THIS_PROGRAM

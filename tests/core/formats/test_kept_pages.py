@@ -48,6 +48,7 @@ FILES = st.builds(
     metadata_sha256=st.none() | _SHA256,
     metadata_offered=st.booleans(),
     metadata_refuted=st.none() | _SHA256,
+    metadata_from_ranges=st.booleans(),
     provenance=st.sampled_from(["", "https://example.org/provenance"]),
     gpg_sig=st.sampled_from([None, False, True]),
     url=st.sampled_from(["https://files.example.org/demo", "https://ü.example.org/a b"]),

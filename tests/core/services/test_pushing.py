@@ -329,6 +329,7 @@ async def test_files_of_a_mirror_are_fetched_first(open_world: Open, monkeypatch
                 upload_time=Timestamp(5),
                 requires_python=">=3.9",
                 yanked="broken",
+                metadata_from_ranges=name.endswith(".whl"),
             )
             for name in builds
         ]
@@ -359,6 +360,7 @@ async def test_files_of_a_mirror_are_fetched_first(open_world: Open, monkeypatch
             assert (file.upload_time, file.requires_python, file.yanked) == (Timestamp(5), ">=3.9", "broken")
             assert [(each.what, each.source) for each in file.history] == [("push", PYPI)]
             assert (file.metadata_sha256 is not None) == file.filename.endswith(".whl")
+            assert not file.metadata_from_ranges
         (release,) = await world.engine.store.releases(TARGET, DEMO)
         assert release.version == "1.0"
         assert json.loads(release.metadata)["summary"] == "demo for tests"
