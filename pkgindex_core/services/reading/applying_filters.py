@@ -73,20 +73,8 @@ class ApplyingFilters:
 
     def holding(self, tree: Tree, start: IndexName, clock: Clock, project: ProjectName, found: Fingerprints) -> Holds:
         """Make a check whether `fingerprints` would return the same again."""
+        now = clock.now
         known = self._known.get((start, project)) if tree is self._tree else None
         if known is None or known.fingerprints != found:
-            return lambda: self.fingerprints(tree, start, clock.now(), project) == found
-        now, since, until, revisions = clock.now, known.since, known.until, known.revisions
-
-        def holds() -> bool:
-            # As `known.holds`, without the calls: a repeated answer takes 10 us in all.
-            moment = now()
-            if since <= moment < until:
-                for watched, revision in revisions:
-                    if watched.revision != revision:
-                        break
-                else:
-                    return True
-            return self.fingerprints(tree, start, moment, project) == found
-
-        return holds
+            return lambda: self.fingerprints(tree, start, now(), project) == found
+        return lambda: known.holds(now()) or self.fingerprints(tree, start, now(), project) == found
