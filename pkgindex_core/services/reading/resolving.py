@@ -59,7 +59,7 @@ class Resolving:
         self._currency = currency
         self._lineages: tuple[Serial, dict[IndexName, Lineage]] = Serial(-1), {}
         """Those of the latest tree: indexes of earlier ones may be gone."""
-        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _KeptResolution] = BoundedCache(
+        self.kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _KeptResolution] = BoundedCache(
             _KEPT_LAYERS, size_of=lambda each: len(each.touchable)
         )
 
@@ -87,12 +87,12 @@ class Resolving:
         """
         await self._currency.catch_up()
         key = (start, project, principal, alone)
-        known = self._kept.get(key) if action is Action.READ else None
+        known = self.kept.get(key) if action is Action.READ else None
         if known is not None and known.resolution is not instead_of and self._holds(known, project):
             return known.resolution
         made = await self._resolve(start, project, principal, action, alone=alone, again=False)
         if action is Action.READ and not made.resolution.stale and not made.resolution.unknown:
-            self._kept.put(key, made)
+            self.kept.put(key, made)
         return made.resolution
 
     def holding(self, resolution: Resolution, principal: Principal) -> Holds | None:
@@ -100,7 +100,7 @@ class Resolving:
 
         The check does not hold the resolution in memory: it fails when the cache has dropped it.
         """
-        known = self._kept.get((resolution.start, resolution.project, principal, False))
+        known = self.kept.get((resolution.start, resolution.project, principal, False))
         if known is None or known.resolution is not resolution:
             return None
         return partial(self._is_kept, ref(known), resolution.project)
