@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,16 @@ def test_a_user_without_a_home_directory_needs_to_say_where(monkeypatch: pytest.
     assert "--data" in caught.value.hint
     monkeypatch.undo()
     assert load_settings(environ={"PKGINDEX_DATA": str(tmp_path)}).data == tmp_path
+
+
+def test_a_password_is_not_asked_for_without_a_terminal(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pkgindex_http", "user", "create", "anna", "--data", tmp_path],
+        input="secret-words\nsecret-words\n", start_new_session=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (
+        1, "error: there is no terminal to ask for the password\nhint: pipe it in, with --password-stdin\n"
+    )  # fmt: skip
 
 
 def test_stopping_says_what_it_waits_for() -> None:
