@@ -177,11 +177,7 @@ class Identity:
         states: Sequence[Hashable],
     ) -> _KeptVerdict:
         """Reach one verdict for concurrent requests with the same credentials: a cold build farm costs one slow hash."""
-        same = (
-            key,
-            msgspec.msgpack.encode(grounds),
-            *states,
-        )  # a user has details of any kind, so grounds are no key themselves
+        same = (key, msgspec.msgpack.encode(grounds), *states)  # details of a user cannot be hashed, their encoding can
         kept = await self._judging.get(same, lambda: self._judged(credentials, text, grounds, moment, states))
         return replace(kept)  # a copy for each request, with a moment of its own
 
