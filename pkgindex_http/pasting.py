@@ -7,17 +7,15 @@ from urllib.parse import urlsplit
 
 
 def lines_to_paste(url: str, *, credentials: str = "", uploads: bool = True) -> tuple[str, ...]:
-    """One line for each client. `url` has no slash at its end. `credentials` are arguments for twine. `uploads`: whether the index takes any."""
-    twine = " ".join(
-        word for word in ("twine upload", f"--repository-url {url}/legacy/", credentials, "dist/*") if word
-    )
+    """One line for each client. `url` has no slash at its end. `credentials` are arguments of uploads. `uploads`: whether the index takes any."""
+    files = f"{credentials} dist/*".lstrip()
     reading = installing_lines(f"{url}/simple")
     if not uploads:
         return reading
     return (
         *reading,
-        twine,
-        f"uv publish --publish-url {url}/legacy/ dist/*",
+        f"twine upload --repository-url {url}/legacy/ {files}",
+        f"uv publish --publish-url {url}/legacy/ {files}",
         f"devpi use {url}",
     )
 

@@ -30,39 +30,39 @@ def caches_of(
         NamedCache("pages", shared.bodies, "bytes"),
         NamedCache("long_pages", pages.building.long_pages.kept, "bytes"),
         NamedCache("lists", reading.listings.long_lists.kept, "bytes"),
-        NamedCache("tags", pages._tags),
-        NamedCache("warnings", pages.building._warnings),
-        NamedCache("page_filters", pages._filters._known),
-        NamedCache("file_filters", files._offering.filters._known),
-        NamedCache("resolutions", shared.resolving._kept, "layers"),
-        NamedCache("findings", files._finding._known),
-        NamedCache("places", files._placed),
-        NamedCache("release_files", shared.release_files._known, "files"),
-        NamedCache("verdicts", shared.identity._kept),
-        NamedCache("decisions", offered.decisions._known),
+        NamedCache("tags", pages.tags),
+        NamedCache("warnings", pages.building.kept_warnings),
+        NamedCache("page_filters", pages.filters.kept),
+        NamedCache("file_filters", files.offering.filters.kept),
+        NamedCache("resolutions", shared.resolving.kept, "layers"),
+        NamedCache("findings", files.finding.kept),
+        NamedCache("places", files.placed),
+        NamedCache("release_files", shared.release_files.kept, "files"),
+        NamedCache("verdicts", shared.identity.kept),
+        NamedCache("decisions", offered.decisions.kept),
     ]
     describing: Describing | None = made.get("_describing")
     if describing is not None:
         caches += [
-            NamedCache("documents", describing.information._latest, "bytes"),
-            NamedCache("shown_pages", describing.showing._kept, "files"),
-            NamedCache("find_links", describing.findlinks._named),
+            NamedCache("documents", describing.information.latest, "bytes"),
+            NamedCache("shown_pages", describing.showing.kept, "files"),
+            NamedCache("find_links", describing.findlinks.named),
         ]
     documentation: Documentation | None = made.get("documentation")
     if documentation is not None:
         caches += [
-            NamedCache("documentation", documentation._found),
-            NamedCache("documentation_members", documentation._zips._directories, "members"),
+            NamedCache("documentation", documentation.found),
+            NamedCache("documentation_members", documentation.zips.directories, "members"),
         ]
     contents: FileContents | None = made.get("file_contents")
     if contents is not None:
         caches += [
-            NamedCache("listings", contents._listings, "members"),
-            NamedCache("listing_members", contents._zips._directories, "members"),
+            NamedCache("listings", contents.listings, "members"),
+            NamedCache("listing_members", contents.zips.directories, "members"),
         ]
     sizing: Sizing | None = made.get("sizing")
     if sizing is not None:
-        caches += [NamedCache("wheel_sizes", sizing._wheels), NamedCache("installed_sizes", sizing._sums)]
+        caches += [NamedCache("wheel_sizes", sizing.wheels), NamedCache("installed_sizes", sizing.sums)]
     for provided in (stores.blobs, shared.sources.hosted, *offered.sources.values(), *offered.authenticators):
         if isinstance(provided, Caching):
             caches += provided.caches()

@@ -18,7 +18,6 @@ from pkgindex_core.services.moving.migrating import Migrating
 from pkgindex_core.services.moving.pushable_releases import PushableReleases
 from pkgindex_core.services.moving.pushing import Pushing
 from pkgindex_core.services.moving.remote_pushing import RemotePushing
-from pkgindex_core.services.writing.policing import UploadPolicing
 
 
 class Moving(Struct, frozen=True, kw_only=True):
@@ -52,13 +51,7 @@ def make_moving(stores: Stores, offered: Offered, shared: Shared, context: Conte
             checks=PushChecks(
                 blobs=blobs,
                 checks=offered.checks,
-                policing=UploadPolicing(
-                    store=store,
-                    server=context.policies,
-                    book=context.advisories,
-                    decisions=offered.decisions,
-                    clock=clock,
-                ),
+                policing=shared.policing,
                 workers=workers,
             ),
             clock=clock,

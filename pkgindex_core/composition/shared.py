@@ -15,13 +15,14 @@ from pkgindex_core.services.reading.assembling import Assembling
 from pkgindex_core.services.reading.building import Bodies
 from pkgindex_core.services.reading.release_files import ReleaseFiles
 from pkgindex_core.services.reading.resolving import Resolving
+from pkgindex_core.services.writing.policing import UploadPolicing
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency
 from pkgindex_core.tools.sources import Sources
 
 
 class Shared(Struct, frozen=True, kw_only=True):
-    """The parts that identify principals and resolve indexes, the sources of the content, and the cache of what was rendered."""
+    """The parts that identify principals and resolve indexes, the sources of the content, the cache of what was rendered, and the checks of uploads and pushes."""
 
     identity: Identity
     currency: Currency
@@ -30,6 +31,7 @@ class Shared(Struct, frozen=True, kw_only=True):
     assembling: Assembling
     release_files: ReleaseFiles
     bodies: Bodies
+    policing: UploadPolicing
 
 
 def make_shared(stores: Stores, offered: Offered, context: Context, settings: Settings) -> Shared:
@@ -56,4 +58,11 @@ def make_shared(stores: Stores, offered: Offered, context: Context, settings: Se
         assembling=Assembling(store=store, filters=offered.filters),
         release_files=ReleaseFiles(store=store, currency=currency, workers=context.workers),
         bodies=BoundedCache(settings.page_cache_bytes, size_of=len),
+        policing=UploadPolicing(
+            store=store,
+            server=context.policies,
+            book=context.advisories,
+            decisions=offered.decisions,
+            clock=context.clock,
+        ),
     )

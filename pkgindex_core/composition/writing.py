@@ -14,7 +14,6 @@ from pkgindex_core.services.writing.bringing_back import BringingBack
 from pkgindex_core.services.writing.documentation_uploads import DocumentationUploads
 from pkgindex_core.services.writing.file_uploads import FileUploads
 from pkgindex_core.services.writing.inspecting import Inspecting
-from pkgindex_core.services.writing.policing import UploadPolicing
 from pkgindex_core.services.writing.receiving import Receiving, UploadLimits
 from pkgindex_core.services.writing.registering import Registering
 from pkgindex_core.services.writing.releases import Releases
@@ -60,13 +59,7 @@ def make_writing(stores: Stores, shared: Shared, offered: Offered, context: Cont
                 sources=shared.sources,
                 inspecting=Inspecting(checks=offered.checks, workers=workers, clock=clock),
                 attesting=attesting,
-                policing=UploadPolicing(
-                    store=store,
-                    server=context.policies,
-                    book=context.advisories,
-                    decisions=offered.decisions,
-                    clock=clock,
-                ),
+                policing=shared.policing,
                 clock=clock,
             ),
             documentation=DocumentationUploads(store=store, workers=workers, clock=clock),

@@ -42,15 +42,6 @@ def check_metadata(data: bytes, findings: Findings, *, installed_by: bool = True
     return metadata
 
 
-def normalized_label(label: str) -> str:
-    """A Project-URL's label in the form in which labels are compared (PEP 753).
-
-    >>> normalized_label("Home-Page ")
-    'homepage'
-    """
-    return _LABEL_NOISE.sub("", label).lower()
-
-
 class _Split(Struct):
     """Metadata split into headers and description, before fields are interpreted."""
 
@@ -207,4 +198,3 @@ def _labelled(value: str) -> tuple[str, str]:
 _EMPTY_LINE = re.compile(rb"(?:\A|\r?\n)\r?\n")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _INDENT = re.compile(r"\A(?: {7}\|| {8}|[ \t]+)")
-_LABEL_NOISE = re.compile(r"[\s!-/:-@\[-`{-~]+")

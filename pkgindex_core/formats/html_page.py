@@ -25,7 +25,7 @@ from pkgindex_core.formats.page_sections import Around
 from pkgindex_core.formats.provenance_links import absolute
 from pkgindex_core.models import File, PageHead, Serial, decode_file
 from pkgindex_core.protocols.policies import MergedPage, PageEntry, ProjectList, Renderer
-from pkgindex_core.rules.negotiation import HTML_V1, TEXT_HTML
+from pkgindex_core.rules.negotiation import HTML_V1
 
 REPOSITORY_VERSION = "1.4"
 
@@ -222,8 +222,6 @@ def _text(text: str) -> str:
 def _ascii(text: str) -> bytes:
     return text.encode("ascii", "xmlcharrefreplace")
 
-
-HTML_RENDERERS = (HtmlRenderer(HTML_V1), HtmlRenderer(TEXT_HTML))
 
 if TYPE_CHECKING:
     _: type[Renderer] = HtmlRenderer

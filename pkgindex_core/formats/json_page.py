@@ -97,9 +97,8 @@ class JsonRenderer:
 
 class _ListedProject(Struct, gc=False):
     name: str
-    serial: Serial = field(
-        name="_last-serial"
-    )  # a private key (PEP 700) of PyPI; bandersnatch lists nothing without it
+    # A private key (PEP 700) of PyPI. bandersnatch lists nothing without it.
+    serial: Serial = field(name="_last-serial")
 
 
 def _meta(serial: Serial) -> dict[str, Any]:

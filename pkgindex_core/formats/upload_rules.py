@@ -11,14 +11,11 @@ refusal and of the warning.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
 from pkgindex_core.errors import Refused
-
-RuleSet = Literal["lenient", "pypi"]
-"""The values of the index option `upload_rules`."""
 
 
 class UploadRules(Struct, frozen=True, kw_only=True):

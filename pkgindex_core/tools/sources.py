@@ -1,11 +1,25 @@
-"""Finds the source of an index by its type."""
+"""Finds the source of an index by its type, and keeps what to ask it about a project."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from pkgindex_core.models import IndexConfig
+from pkgindex_core.models import IndexConfig, Standing
+from pkgindex_core.names import ProjectName
 from pkgindex_core.protocols import Source
+
+
+class LayerSource(NamedTuple):
+    """The source of a layer that joins, and the layer's standing."""
+
+    source: Source
+    config: IndexConfig
+    standing: Standing
+
+    def is_current(self, project: ProjectName) -> bool:
+        """As `Source.is_current`."""
+        return self.source.is_current(self.config, project, self.standing)
 
 
 class Sources:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from getpass import GetPassWarning
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +172,14 @@ async def revoke_token(token_id: str, settings: Settings) -> None:
 def _read_password(from_stdin: bool, *, confirm: bool = True) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+        except GetPassWarning as error:
+            raise Refused(
+                "there is no terminal to ask for the password", hint="pipe it in, with --password-stdin"
+            ) from error
 
 
 def _user_document(each: User) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from pkgindex_core.commands import stores
 from pkgindex_core.commands.stores import asynchronous, blobs_option, config_option, store_option, taking_settings
 from pkgindex_core.config import Settings
@@ -22,6 +24,7 @@ __all__ = [
     "asynchronous",
     "blobs_option",
     "config_option",
+    "index_option",
     "opened",
     "settings_from",
     "settings_options",
@@ -38,6 +41,9 @@ def settings_from(config: Path | None, *, defaults: Mapping[str, Any] | None = N
     return load_settings(file=config, environ=os.environ, flags=given, defaults=defaults)
 
 
+index_option = click.option(
+    "--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]"
+)
 settings_options = taking_settings(settings_from)
 """Adds the options that choose stores and configuration; the command is called with the `settings` that they make."""
 

@@ -8,7 +8,7 @@ from pkgindex_core.commands.helping import group
 from pkgindex_core.commands.telling import talk
 from pkgindex_core.config import Settings
 from pkgindex_core.names import parse_index_name, parse_project_name
-from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, index_option, opened, settings_options
 
 
 @group()
@@ -19,7 +19,7 @@ def project() -> None:
 @project.command("delete")
 @settings_options
 @click.argument("name", metavar="PROJECT")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@index_option
 @click.option("-f", "--force", is_flag=True, help="Needed for an index that is not volatile.")
 @asynchronous
 async def delete_project(name: str, index_name: str | None, force: bool, settings: Settings) -> None:
@@ -37,7 +37,7 @@ async def delete_project(name: str, index_name: str | None, force: bool, setting
 @project.command("undelete")
 @settings_options
 @click.argument("name", metavar="PROJECT[==VERSION]")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@index_option
 @click.option(
     "--within",
     default="30d",

@@ -20,7 +20,7 @@ from pkgindex_core.formats.filenames import candidate_projects
 from pkgindex_core.models import PROJECT_STATUSES
 from pkgindex_core.names import IndexName, ProjectName, owner, parse_index_name, parse_project_name
 from pkgindex_core.protocols import Principal
-from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, opened, settings_options
+from pkgindex_http.commands.common import ADMINISTRATOR, asynchronous, index_option, opened, settings_options
 
 if TYPE_CHECKING:
     from pkgindex_core.engine import Engine
@@ -36,7 +36,7 @@ _ENDINGS = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".egg")
 @command()
 @settings_options
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@index_option
 @asynchronous
 async def upload(files: tuple[Path, ...], index_name: str | None, settings: Settings) -> None:
     """Publish wheels, source distributions and documentation (NAME-VERSION.doc.zip) into the store, as the index's owner.
@@ -135,7 +135,7 @@ def _fields_of(path: Path) -> dict[str, str]:
 @command()
 @settings_options
 @click.argument("filename")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@index_option
 @click.option("--reason", default="", help="The reason, which installers print for files that are pinned.")
 @click.option("--undo", is_flag=True, help="Remove the mark.")
 @asynchronous
@@ -152,7 +152,7 @@ async def yank(filename: str, index_name: str | None, reason: str, undo: bool, s
 @command()
 @settings_options
 @click.argument("filename")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@index_option
 @click.option("-f", "--force", is_flag=True, help="Needed for an index that is not volatile.")
 @asynchronous
 async def delete(filename: str, index_name: str | None, force: bool, settings: Settings) -> None:
@@ -168,7 +168,7 @@ async def delete(filename: str, index_name: str | None, force: bool, settings: S
 @settings_options
 @click.argument("project")
 @click.argument("status", type=click.Choice(PROJECT_STATUSES))
-@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@index_option
 @click.option("--reason", default="", help="The reason, which the project's page shows.")
 @asynchronous
 async def mark(project: str, status: str, index_name: str | None, reason: str, settings: Settings) -> None:
@@ -182,7 +182,7 @@ async def mark(project: str, status: str, index_name: str | None, reason: str, s
 @command()
 @settings_options
 @click.argument("project")
-@click.option("--index", "index_name", metavar="USER/INDEX", help="The index.  [default: the default index]")
+@index_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @asynchronous
 async def explain(project: str, index_name: str | None, as_json: bool, settings: Settings) -> None:

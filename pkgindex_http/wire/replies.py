@@ -74,9 +74,8 @@ class WholeResponse(web.StreamResponse):
         write_whole(transport, head, body)
         self._body_length = len(body)
         self._eof_sent = True
-        self._reply = Reply(
-            status=self._reply.status
-        )  # free the body: the request and its response refer to each other
+        # Free the body: the request and its response refer to each other.
+        self._reply = Reply(status=self._reply.status)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the server's signature

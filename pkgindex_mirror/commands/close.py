@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from pkgindex_core.commands.helping import command
 from pkgindex_core.commands.stores import asynchronous, taking_settings
@@ -170,7 +171,7 @@ async def _closed(
     from pkgindex_mirror.closing.install_targets import read_targets
     from pkgindex_mirror.closing.morgan_targets import targets_of
     from pkgindex_mirror.closing.upstream_metadata import opened_upstream
-    from pkgindex_mirror.settings import MirrorSettings
+    from pkgindex_mirror.settings import read_settings
 
     read = read_inputs(names, files)
     is_open = not pythons and not platforms
@@ -178,7 +179,12 @@ async def _closed(
     bounds = read_constraints(constraints, targets)
     for line in read.left_out:
         talk(f"{line} (left out)")
-    mirror = MirrorSettings(ca_file=ca_file, allow_networks=networks)
+    configured = read_settings(settings.plugins.get("mirror", {}))
+    mirror = replace(
+        configured,
+        ca_file=ca_file or configured.ca_file,
+        allow_networks=(*configured.allow_networks, *networks),
+    )
     if cache is None:
         with suppress(OSError):  # then nothing is kept
             settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)

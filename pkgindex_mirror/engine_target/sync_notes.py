@@ -122,9 +122,8 @@ class SyncNotes:
         for kind in (self._rows, self._held):
             names = [note.key async for batch in self._notes.notes(kind) for note in batch]
             for start in range(0, len(names), _BATCH):
-                await asyncio.gather(
-                    *(self._notes.drop_note(kind, name) for name in names[start : start + _BATCH])
-                )  # they share transactions
+                # Changes of notes that are under way together share transactions.
+                await asyncio.gather(*(self._notes.drop_note(kind, name) for name in names[start : start + _BATCH]))
 
 
 def packed_project(project: UpstreamProject) -> bytes:

@@ -53,10 +53,8 @@ def file_fields(file: File) -> dict[str, str | list[str]]:
     """The fields of one file: its kind, its Python, its digests."""
     kind = kind_of(file.filename)
     python = "source" if kind == "sdist" else "any"
-    if kind == "wheel":
-        python = (
-            file.filename.removesuffix(".whl").split("-")[-3] if file.filename.count("-") >= 4 else "any"
-        )  # name-version-python-abi-platform
+    if kind == "wheel" and file.filename.count("-") >= 4:
+        python = file.filename.removesuffix(".whl").split("-")[-3]  # name-version-python-abi-platform
     fields: dict[str, str | list[str]] = {
         ":action": "file_upload",
         "filetype": _TYPES[kind],

@@ -129,11 +129,6 @@ def sidecar_path(file: File) -> str:
     return file_path(file) + SIDECAR
 
 
-def is_package_path(path: str) -> bool:
-    """Whether a path below `web/packages` has the form of the layout."""
-    return _IN_PACKAGES.fullmatch(path.removeprefix(WEB)) is not None
-
-
 def local_path(url: str) -> str | None:
     """The path in a tree to which a link of a page leads; None when it leads to no file of this layout."""
     found = _IN_PACKAGES.search(urlsplit(url).path)

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def test_the_first_word_is_completed_and_the_options_of_run_that_may_stand_there
 def test_the_lines_fit_the_host() -> None:
     here = "\n".join(lines_to_paste("http://127.0.0.1:3141"))
     assert "--trusted-host" not in here
+    assert "uv publish --publish-url http://127.0.0.1:3141/legacy/ dist/*" in here
     assert "--trusted-host" not in "\n".join(lines_to_paste("https://index.example.test"))
     assert "pip install --index-url http://build-7:3141/simple/ --trusted-host build-7:3141 PACKAGE" in lines_to_paste(
         "http://build-7:3141"
@@ -83,7 +85,9 @@ def test_who_listens_everywhere_is_told_the_name_of_the_machine_and_absolute_pat
     greet(ServerSettings(data=Path("data"), host="0.0.0.0"), ("0.0.0.0", 3141), None)
     said = capsys.readouterr()
     assert f"http://{socket.gethostname()}:3141/simple/ --trusted-host {socket.gethostname()}:3141" in said.err
-    assert f'"$(cat {tmp_path}/data/root-password)"' in said.err
+    for command in ("twine upload --repository-url", "uv publish --publish-url"):
+        where = f"http://{socket.gethostname()}:3141/legacy/"
+        assert f'{command} {where} -u root -p "$(cat {tmp_path}/data/root-password)" dist/*' in said.err
     assert "without TLS" in said.err
     assert said.out == "http://0.0.0.0:3141/\n"
 
@@ -125,6 +129,16 @@ def test_a_user_without_a_home_directory_needs_to_say_where(monkeypatch: pytest.
     assert "--data" in caught.value.hint
     monkeypatch.undo()
     assert load_settings(environ={"PKGINDEX_DATA": str(tmp_path)}).data == tmp_path
+
+
+def test_a_password_is_not_asked_for_without_a_terminal(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pkgindex_http", "user", "create", "anna", "--data", tmp_path],
+        input="secret-words\nsecret-words\n", start_new_session=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (
+        1, "error: there is no terminal to ask for the password\nhint: pipe it in, with --password-stdin\n"
+    )  # fmt: skip
 
 
 def test_stopping_says_what_it_waits_for() -> None:

@@ -53,9 +53,9 @@ async def written(send: Callable[[asyncio.WriteTransport], None], size: int, *, 
 def run(request: pytest.FixtureRequest) -> Callable[..., bytes]:
     """Run `written` in each kind of loop."""
 
-    def start(*args: object, **options: object) -> bytes:
+    def start(send: Callable[[asyncio.WriteTransport], None], size: int, *, pause: float = 0) -> bytes:
         with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(written(*args, **options))  # type: ignore[arg-type]
+            return runner.run(written(send, size, pause=pause))
 
     return start
 

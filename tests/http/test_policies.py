@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
@@ -20,6 +21,7 @@ from pkgindex_core.names import IndexName, ProjectName
 from pkgindex_core.protocols.notes import Note
 from pkgindex_core.rules.policing import exemptions
 from pkgindex_core.rules.policing.exemptions import KEPT_AS, Exemption, as_kept
+from pkgindex_core.services.writing import policing
 from pkgindex_core.testing.configs import changed_config
 from pkgindex_core.testing.index_cases.values import ManualClock
 from pkgindex_core.testing.wheels import BuiltFile, build_sdist, build_wheel
@@ -354,6 +356,26 @@ async def test_an_upload_of_which_a_policy_warns_is_taken_with_the_warning(serve
         code, text = await upload(served, STARTS)
         assert code == 200
         assert "runs whenever Python starts" in text
+
+
+async def test_all_rules_about_a_wheel_read_its_names_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(wheel: Path) -> Sequence[str]:
+        read.append(wheel)
+        return names_in(wheel)
+
+    names_in = policing._members
+    monkeypatch.setattr(policing, "_members", counted)
+    async with serve() as served:
+        tree = await served.engine.store.tree()
+        policies = ["startup-files warn", "scripts warn", "install-places warn"]
+        await served.engine.store.apply(
+            [PutIndex(changed_config(tree.indexes[HOSTED], policies=policies))], who="[test]"
+        )
+        code, text = await upload(served, SCRIPTED)
+        assert (code, "it has the script" in text, "overwrites an interpreter" in text) == (200, True, True)
+    assert len(read) == 1
 
 
 async def test_a_private_name_is_never_asked_of_an_upstream(mirrored: Start) -> None:

@@ -134,8 +134,8 @@ async def test_no_more_memory_is_taken_than_is_counted(serve: Serve) -> None:
             counted, entries = replays.size, len(replays)
             assert entries == 2 * len(users)
             for cache in (
-                served.engine.identity._kept,
-                served.engine.pages._resolving._kept,
+                served.engine.identity.kept,
+                served.engine.pages._resolving.kept,
                 served.engine.pages._bodies,
             ):
                 cache._values.clear()
@@ -646,7 +646,7 @@ async def test_kept_answers_hold_nothing_that_the_caches_of_services_drop(serve:
         pair = Pair(served.server)
         request = get(**basic("anna"))
         said = await pair.kept(request)
-        for cache in (served.engine.identity._kept, served.engine.pages._resolving._kept):
+        for cache in (served.engine.identity.kept, served.engine.pages._resolving.kept):
             ((_, value),) = list(cache.items())[-1:]
             dropped = ref(value)
             del value

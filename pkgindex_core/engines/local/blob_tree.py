@@ -198,17 +198,10 @@ class BlobTree:
 
     def open(self, key: Sha256) -> tuple[int, int] | None:
         """A descriptor for reading, which the caller must close, and the size; None when there is no such blob."""
-        try:
-            descriptor = self._operations.open(self._place(key))
-        except OSError as error:
-            if error.errno in _NOTHING_OF_OURS:
-                return None
-            raise
-        try:
-            status = self._operations.opened_status(descriptor)
-        except OSError:
-            self.close(descriptor)
-            raise
+        opened = self._opened(key)
+        if opened is None:
+            return None
+        descriptor, status = opened
         if not stat.S_ISREG(status.st_mode):
             self.close(descriptor)
             return None
@@ -337,6 +330,19 @@ class BlobTree:
 
     def _examine(self, key: Sha256, size: int | None) -> _FileCheck | None:
         """Examine the file under a blob's name, and compare its bytes."""
+        opened = self._opened(key)
+        if opened is None:
+            return None
+        descriptor, status = opened
+        try:
+            regular = stat.S_ISREG(status.st_mode) and size in {None, status.st_size}
+            candidate = regular and key not in self._suspect
+            return _FileCheck(status.st_ino, candidate and self._digest(descriptor) == key)
+        finally:
+            self.close(descriptor)
+
+    def _opened(self, key: Sha256) -> tuple[int, os.stat_result] | None:
+        """A descriptor of what is under a blob's name, which the caller must close, and its status; None when there is nothing of ours."""
         try:
             descriptor = self._operations.open(self._place(key))
         except OSError as error:
@@ -344,12 +350,10 @@ class BlobTree:
                 return None
             raise
         try:
-            status = self._operations.opened_status(descriptor)
-            regular = stat.S_ISREG(status.st_mode) and size in {None, status.st_size}
-            candidate = regular and key not in self._suspect
-            return _FileCheck(status.st_ino, candidate and self._digest(descriptor) == key)
-        finally:
+            return descriptor, self._operations.opened_status(descriptor)
+        except OSError:
             self.close(descriptor)
+            raise
 
     def _digest(self, descriptor: int) -> str | None:
         digest, offset = sha256(), 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -92,9 +92,3 @@ def _contains(versions: str, version: str) -> bool:
         return bool(_specifier(versions).contains(Version(version), prereleases=True))
     except ValueError:  # also one with more digits than an int is made of
         return False
-
-
-def canonical_target(value: Any) -> str:
-    """A target as it is kept: `numpy>=2`."""
-    target = parse_target(str(value))
-    return f"{target.name}{target.versions}" or target.pattern or "*"

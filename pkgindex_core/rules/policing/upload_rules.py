@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -104,17 +103,15 @@ class ClosedAfterRule(UploadRule):
 
 
 class WheelRule(UploadRule):
-    """A rule about the members of a wheel. One that cannot be read, as a mirror may have it and a push may bring it, is held too."""
+    """A rule about the members of a wheel. It holds a wheel that cannot be read too."""
 
     def decides_upload(self, value: Any, upload: PolicedUpload, build: Build) -> Held | None:
-        if upload.path is None or not upload.file.filename.endswith(".whl"):
+        if upload.members is None:
             return None
         try:
-            with zipfile.ZipFile(upload.path) as archive:
-                members = archive.namelist()
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-            return Held(f"it cannot be read as a wheel: {error}")
-        reason = self.objection(members)
+            reason = self.objection(upload.members())
+        except Refused as error:
+            return Held(str(error))
         return Held(reason) if reason else None
 
     def objection(self, members: Sequence[str]) -> str:

@@ -1,9 +1,8 @@
-"""Uploads as rules see them, and the rules that are about uploads alone. Pure, except that a rule may read the spooled archive."""
+"""Uploads as rules see them. Pure, except that a rule may ask for the names in a wheel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -22,5 +21,5 @@ class PolicedUpload(Struct, frozen=True, kw_only=True):
     """The files of its release that are there."""
     metadata: bytes = b""
     """The METADATA or PKG-INFO of the archive; empty if it has none, or is not at hand."""
-    path: Path | None = None
-    """The archive, if it is at hand. Read only."""
+    members: Callable[[], Sequence[str]] | None = None
+    """Reads the names in a wheel, once for all rules; None for other files. Raises `Refused` if the wheel cannot be read."""

@@ -67,14 +67,6 @@ def read_query(text: str) -> SearchQuery:
     return SearchQuery(words=tuple(words), restrictions=tuple(restrictions))
 
 
-def write_query(query: SearchQuery) -> str:
-    """The text of a query. `read_query` reads the same query from it."""
-    words = [f"{_minus(each.negated)}{_quoted(each.text)}" for each in query.words]
-    return " ".join(
-        [*words, *(f"{_minus(each.negated)}{each.key}:{_quoted(each.value)}" for each in query.restrictions)]
-    )
-
-
 def plain_query(text: str) -> SearchQuery:
     """A query for words alone, for clients that do not know the language. What is no word is left out."""
     words = (_word(each, False, []) for each in text[:LONGEST].split()[:MOST_TERMS])
@@ -84,14 +76,6 @@ def plain_query(text: str) -> SearchQuery:
 def _is_unseen(character: str) -> bool:
     """Whether a character is a control character, or half of one."""
     return not character.isprintable() and not character.isspace()
-
-
-def _minus(negated: bool) -> str:
-    return "-" if negated else ""
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if re.search(r"[\s:]|^-", text) else text
 
 
 def _terms(text: str, problems: list[str]) -> Iterator[re.Match[str]]:
@@ -116,7 +100,7 @@ def _terms(text: str, problems: list[str]) -> Iterator[re.Match[str]]:
 def _word(text: str, negated: bool, problems: list[str]) -> Word | None:
     words = folded(text)
     if not words:
-        problems.append(f"{_minus(negated) + text!r} has no letter or digit")
+        problems.append(f"{'-' * negated + text!r} has no letter or digit")
         return None
     name = _IN_NAMES.sub("-", text.strip().lower()).strip("-")
     return Word(text=text, words=words, name=name if _NAME.fullmatch(name) else "", negated=negated)

@@ -85,7 +85,7 @@ class Identity:
         self._authenticators = authenticators
         self._stateful = [each for each in authenticators if isinstance(each, Stateful)]
         self._clock = clock
-        self._kept: BoundedCache[Sha256, _KeptVerdict] = BoundedCache(_VERDICTS)
+        self.kept: BoundedCache[Sha256, _KeptVerdict] = BoundedCache(_VERDICTS)
         self._judging: SingleFlight[_KeptVerdict] = SingleFlight()
 
     def at_home(self, principal: Principal) -> Principal:
@@ -99,7 +99,7 @@ class Identity:
         key = _key_of(credentials)
         await self._currency.catch_up()
         moment = self._currency.moment()
-        kept = self._kept.get(key)
+        kept = self.kept.get(key)
         token_text = _token_in(credentials)
         states = [await each.state() for each in self._stateful] if token_text is None else []
         over = kept is None or self._is_over(kept, states)
@@ -108,7 +108,7 @@ class Identity:
             if kept is None or over or kept.grounds != grounds:
                 kept = await self._judged_once(key, credentials, token_text, grounds, moment, states)
             kept.moment = moment
-        self._kept.put(key, kept)
+        self.kept.put(key, kept)
         token = kept.grounds.token
         if kept.principal is None:
             raise _wrong(token_text)
@@ -120,7 +120,7 @@ class Identity:
 
     def recalled(self, credentials: Credentials) -> bool | None:
         """Whether the last verdict on a password is that it is right; None if there is none, or if users have changed."""
-        kept = self._kept.get(_key_of(credentials))
+        kept = self.kept.get(_key_of(credentials))
         return kept.principal is not None if kept is not None and self._is_current(kept) else None
 
     def holding(self, credentials: Credentials | None, principal: Principal) -> Holds | None:
@@ -130,7 +130,7 @@ class Identity:
         """
         if credentials is None:
             return lambda: True
-        kept = self._kept.get(_key_of(credentials))
+        kept = self.kept.get(_key_of(credentials))
         asked = self._stateful if _token_in(credentials) is None else []
         telling = [each for each in asked if isinstance(each, StatefulAtOnce)]
         if kept is None or kept.principal != principal or len(telling) < len(asked):
@@ -177,11 +177,7 @@ class Identity:
         states: Sequence[Hashable],
     ) -> _KeptVerdict:
         """Reach one verdict for concurrent requests with the same credentials: a cold build farm costs one slow hash."""
-        same = (
-            key,
-            msgspec.msgpack.encode(grounds),
-            *states,
-        )  # a user has details of any kind, so grounds are no key themselves
+        same = (key, msgspec.msgpack.encode(grounds), *states)  # details of a user cannot be hashed, their encoding can
         kept = await self._judging.get(same, lambda: self._judged(credentials, text, grounds, moment, states))
         return replace(kept)  # a copy for each request, with a moment of its own
 

@@ -102,9 +102,8 @@ class Ownership:
         if not mine:
             if await self.is_free():
                 return
-            mine = await identity_of(
-                store
-            )  # another process may have begun the store meanwhile, and writes its mark after the commit
+            # Another process may have begun the store meanwhile. It writes its mark after the commit.
+            mine = await identity_of(store)
             if not mine:
                 raise self.refusal()
         owner = await self._blobs.owner()

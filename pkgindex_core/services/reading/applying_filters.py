@@ -42,13 +42,13 @@ class ApplyingFilters:
         self._all = filters
         self._tree: Tree | None = None
         self._applying: dict[IndexName, dict[str, PageFilter]] = {}
-        self._known: BoundedCache[tuple[IndexName, ProjectName], _KeptFingerprints] = BoundedCache(_KEPT)
+        self.kept: BoundedCache[tuple[IndexName, ProjectName], _KeptFingerprints] = BoundedCache(_KEPT)
 
     def of(self, tree: Tree, start: IndexName) -> Mapping[str, PageFilter]:
         """Those that can rule on anything in pages of an index of this tree."""
         if tree is not self._tree:
             self._tree, self._applying = tree, {}
-            self._known = BoundedCache(_KEPT)
+            self.kept = BoundedCache(_KEPT)
         found = self._applying.get(start)
         if found is None:
             found = self._applying[start] = applying(self._all, tree, start)
@@ -59,7 +59,7 @@ class ApplyingFilters:
         filters = self.of(tree, start)
         if not filters:
             return ()
-        known = self._known.get((start, project))
+        known = self.kept.get((start, project))
         if known is not None and known.holds(moment):
             return known.fingerprints
         foretelling = [each for each in filters.values() if isinstance(each, Foretells)]
@@ -68,25 +68,13 @@ class ApplyingFilters:
         found = fingerprints(filters, tree, start, moment, project)  # read after the revisions that it is kept under
         if len(foretelling) == len(filters):
             until = min(each.until(tree, start, moment) for each in foretelling)
-            self._known.put((start, project), _KeptFingerprints(found, revisions, moment, until))
+            self.kept.put((start, project), _KeptFingerprints(found, revisions, moment, until))
         return found
 
     def holding(self, tree: Tree, start: IndexName, clock: Clock, project: ProjectName, found: Fingerprints) -> Holds:
         """Make a check whether `fingerprints` would return the same again."""
-        known = self._known.get((start, project)) if tree is self._tree else None
+        now = clock.now
+        known = self.kept.get((start, project)) if tree is self._tree else None
         if known is None or known.fingerprints != found:
-            return lambda: self.fingerprints(tree, start, clock.now(), project) == found
-        now, since, until, revisions = clock.now, known.since, known.until, known.revisions
-
-        def holds() -> bool:
-            # As `known.holds`, without the calls: a repeated answer takes 10 us in all.
-            moment = now()
-            if since <= moment < until:
-                for watched, revision in revisions:
-                    if watched.revision != revision:
-                        break
-                else:
-                    return True
-            return self.fingerprints(tree, start, moment, project) == found
-
-        return holds
+            return lambda: self.fingerprints(tree, start, now(), project) == found
+        return lambda: known.holds(now()) or self.fingerprints(tree, start, now(), project) == found

@@ -50,12 +50,12 @@ class Building:
         self._bodies = bodies
         self._decisions = decisions
         self._workers = workers
-        self._warnings: BoundedCache[str, tuple[str, ...]] = BoundedCache(_WARNED)
+        self.kept_warnings: BoundedCache[str, tuple[str, ...]] = BoundedCache(_WARNED)
         self._building: SingleFlight[bytes] = SingleFlight()
 
     def warnings(self, tag: str) -> tuple[str, ...]:
         """The warnings of filters about a page that was made, as far as they are still known."""
-        return self._warnings.get(tag) or ()
+        return self.kept_warnings.get(tag) or ()
 
     async def body(self, resolution: Resolution, form: PageForm, *, is_long: bool) -> bytes | None:
         """Make a body that is not cached; None when the layers have changed since the resolution was made. `is_long`: `LongPages` takes it."""
@@ -107,7 +107,7 @@ class Building:
     def _hear(self, project: ProjectName, tag: str, judgements: Sequence[Judgement]) -> None:
         self._decisions.hear(project, judgements)
         if warnings := warnings_of(judgements):
-            self._warnings.put(tag, warnings)
+            self.kept_warnings.put(tag, warnings)
 
     async def _read(self, resolution: Resolution) -> Parts:
         parts = await self._assembling.read(resolution)

@@ -67,7 +67,7 @@ class Decisions:
         self._seconds = seconds
         self._heard: list[tuple[ProjectName, Sequence[Judgement], Timestamp]] = []
         self._count = 0
-        self._known: BoundedCache[str, Timestamp] = BoundedCache(_KNOWN)
+        self.kept: BoundedCache[str, Timestamp] = BoundedCache(_KNOWN)
         """Until when decisions need not be written again."""
         self._tasks = Tasks()
         self._planned = False
@@ -119,7 +119,7 @@ class Decisions:
         for project, judgements, now in heard:
             for each in judgements:
                 key = _key(project, each)
-                if key in new or (self._known.get(key) or 0) > now:
+                if key in new or (self.kept.get(key) or 0) > now:
                     continue
                 rules[key] = each.rule
                 before = await self._notes.note(KIND, key)
@@ -132,7 +132,7 @@ class Decisions:
         # A decision that is still made is written again before its record ends.
         until = Timestamp(self._clock.now() + int(self._seconds * 500_000))
         for key in new:
-            self._known.put(key, until)
+            self.kept.put(key, until)
 
     async def close(self) -> None:
         """Write what waits, and end."""

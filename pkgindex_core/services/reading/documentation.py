@@ -92,8 +92,8 @@ class Documentation:
         self._filters = filters
         self._release_files = release_files
         self._clock = clock
-        self._found: BoundedCache[_Asked, _KeptDocumentation] = BoundedCache(_FOUND)
-        self._zips = ZipMembers(workers=workers, limits=DOCUMENTATION_LIMITS, kept=_PAGES_KEPT)
+        self.found: BoundedCache[_Asked, _KeptDocumentation] = BoundedCache(_FOUND)
+        self.zips = ZipMembers(workers=workers, limits=DOCUMENTATION_LIMITS, kept=_PAGES_KEPT)
 
     async def find(
         self, index: IndexName, project: ProjectName, version: str, *, principal: Principal
@@ -104,12 +104,12 @@ class Documentation:
         """
         await self._currency.catch_up()
         key = (index, project, version, principal)
-        known = self._found.get(key)
+        known = self.found.get(key)
         if known is not None and self._holds(known, project):
             return known.found
         moment = self._currency.moment()
         found, seen = await self._look(index, project, version, principal)
-        self._found.put(key, _KeptDocumentation(found, moment, seen, self._decisions(seen)))
+        self.found.put(key, _KeptDocumentation(found, moment, seen, self._decisions(seen)))
         return found
 
     def _holds(self, known: _KeptDocumentation, project: ProjectName) -> bool:
@@ -144,7 +144,7 @@ class Documentation:
         """Yield a page's bytes in pieces. All bytes are verified before the last piece is yielded; damaged ones raise `Corrupt` instead of it."""
         attachment = page.found.attachment
         try:
-            async for piece in self._zips.read(page.place, partial(self._blobs.read, attachment.sha256)):
+            async for piece in self.zips.read(page.place, partial(self._blobs.read, attachment.sha256)):
                 yield piece
         except DamagedError as damage:
             raise _corrupt(attachment, str(damage)) from damage
@@ -176,7 +176,7 @@ class Documentation:
     async def _directory(self, attachment: Attachment) -> ZipDirectory:
         key = attachment.sha256
         try:
-            return await self._zips.directory(key, attachment.size, partial(self._blobs.read, key))
+            return await self.zips.directory(key, attachment.size, partial(self._blobs.read, key))
         except Missing as missing:
             raise _corrupt(attachment, "its bytes are not in the blob store") from missing
         except Refused as refused:

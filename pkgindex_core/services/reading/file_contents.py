@@ -99,8 +99,8 @@ class FileContents:
         self._workers = workers
         self._clock = clock
         self._patience = patience
-        self._zips = ZipMembers(workers=workers, limits=LISTING_LIMITS, kept=_KEPT)
-        self._listings: BoundedCache[tuple[Sha256, str], ArchiveListing] = BoundedCache(
+        self.zips = ZipMembers(workers=workers, limits=LISTING_LIMITS, kept=_KEPT)
+        self.listings: BoundedCache[tuple[Sha256, str], ArchiveListing] = BoundedCache(
             _KEPT, size_of=lambda each: min(len(each.members) + 1, _KEPT)
         )
         # One of each at a time: unpacking a tar takes seconds of a worker's time.
@@ -140,12 +140,12 @@ class FileContents:
         sha256, size = content.blob.sha256, content.blob.size
         compression = compression_of(content.file.filename)
         key = (sha256, compression)
-        known = self._listings.get(key)
+        known = self.listings.get(key)
         if known is not None:
             return known
         if is_zip(content.file.filename):
             try:
-                found = of_zip(await self._zips.directory(sha256, size, self._spans(content)))
+                found = of_zip(await self.zips.directory(sha256, size, self._spans(content)))
             except Refused as refused:
                 found = ArchiveListing(members=(), trouble=refused.message)
         elif compression:
@@ -153,13 +153,13 @@ class FileContents:
             return listed or ArchiveListing(members=(), trouble=_LATER)
         else:
             found = ArchiveListing(members=(), trouble="files of this kind are not opened")
-        self._listings.put(key, found)
+        self.listings.put(key, found)
         return found
 
     async def _list_tar(self, key: tuple[Sha256, str], content: StoredContent) -> ArchiveListing:
         """List a tar, and keep the listing, whether or not the caller still waits."""
         found = await self._with_file(content, lambda file: of_tar(file, content.blob.size, key[1], self._clock))
-        self._listings.put(key, found)
+        self.listings.put(key, found)
         return found
 
     async def member(self, content: StoredContent, name: str) -> MemberStart:
@@ -168,9 +168,9 @@ class FileContents:
         start: MemberStart | None = None
         if is_zip(content.file.filename):
             read = self._spans(content)
-            place = (await self._zips.directory(key, size, read)).members.get(name)
+            place = (await self.zips.directory(key, size, read)).members.get(name)
             try:
-                start = MemberStart(await _first(self._zips.read(place, read)), place.size) if place else None
+                start = MemberStart(await _first(self.zips.read(place, read)), place.size) if place else None
             except DamagedError as damage:
                 raise Refused(str(damage)) from damage
         elif compression := compression_of(content.file.filename):

@@ -65,11 +65,11 @@ class Files:
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._finding = finding
+        self.finding = finding
         self._sources = sources
-        self._offering = offering
+        self.offering = offering
         self._clock = clock
-        self._placed: BoundedCache[tuple[IndexName, str | None, str], tuple[FoundFile, StoredContent]] = BoundedCache(
+        self.placed: BoundedCache[tuple[IndexName, str | None, str], tuple[FoundFile, StoredContent]] = BoundedCache(
             _PLACED
         )
         """Paths of local files by index, path and name; valid while `finding` returns the same object."""
@@ -114,11 +114,11 @@ class Files:
         """
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
         moment = self._clock.now()
-        decisions = self._offering.filters.fingerprints(tree, index, moment, found.project)
-        warnings = await self._offering.offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
+        decisions = self.offering.filters.fingerprints(tree, index, moment, found.project)
+        warnings = await self.offering.offer(tree, config, found, f"{index}/{pinned or ''}/{filename}", moment)
         opened = await self._open(config, pinned, found, sidecar=sidecar, may_redirect=may_redirect, part=part)
         if not (sidecar or found.file.sha256 or isinstance(opened, PartContent)):
-            await self._offering.compare(tree, config, found, opened, moment)
+            await self.offering.compare(tree, config, found, opened, moment)
         if warnings:
             opened = replace(opened, warnings=warnings)
         return opened, partial(self._holding, tree, config, pinned, found, opened, decisions)
@@ -133,11 +133,11 @@ class Files:
         decisions: Fingerprints,
     ) -> Holds | None:
         """A check whether the file, and the decisions of filters about it, are the same. Each check counts as a use of a mirrored file."""
-        holds = self._finding.holding(config.name, pinned, found.file.filename, found)
+        holds = self.finding.holding(config.name, pinned, found.file.filename, found)
         if holds is None or not isinstance(opened, StoredContent):
             return None
         key = opened.blob.sha256
-        decided = self._offering.filters.holding(tree, config.name, self._clock, found.project, decisions)
+        decided = self.offering.filters.holding(tree, config.name, self._clock, found.project, decisions)
 
         def check() -> bool:
             if decisions and not decided():
@@ -169,7 +169,7 @@ class Files:
         else:
             opened = await self._bytes(config, found, public=public, may_redirect=may_redirect, part=part)
         if isinstance(opened, StoredContent) and isinstance(opened.place, Path):
-            self._placed.put(key, (found, opened))
+            self.placed.put(key, (found, opened))
         return opened
 
     async def read(self, key: Sha256, span: Span | None = None) -> AsyncIterator[bytes]:
@@ -188,7 +188,7 @@ class Files:
     async def describe(self, index: IndexName, pinned: str, filename: str, *, principal: Principal) -> FoundFile:
         """Describe a readable file without fetching it."""
         tree, config, found = await self._named(index, pinned, filename, principal, asking=True)
-        await self._offering.offer(tree, config, found, f"{index}/{pinned}/{filename}", self._clock.now())
+        await self.offering.offer(tree, config, found, f"{index}/{pinned}/{filename}", self._clock.now())
         return found
 
     async def _named(
@@ -198,8 +198,8 @@ class Files:
         tree = await self._store.tree()
         config = allowed_index(tree, index, principal, Action.READ, some_project=True, files=True)
         try:
-            is_withheld = withheld(self._offering.filters.of(tree, index), tree, index, index) if asking else None
-            found = await self._finding.find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
+            is_withheld = withheld(self.offering.filters.of(tree, index), tree, index, index) if asking else None
+            found = await self.finding.find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
         except Gone as gone:
             allowed_index(tree, index, principal, Action.READ, project=ProjectName(gone.project), files=True)
             raise
@@ -208,7 +208,7 @@ class Files:
 
     def _remembered(self, key: tuple[IndexName, str | None, str], found: FoundFile) -> StoredContent | None:
         """The cached path of a file, if the file is still there: it may have been dropped, evicted, or set aside as damaged."""
-        known = self._placed.get(key)
+        known = self.placed.get(key)
         if known is None or known[0] is not found or not isinstance(known[1].place, Path):
             return None
         return known[1] if known[1].place.exists() else None

@@ -59,7 +59,7 @@ class Finding:
         self._store = store
         self._sources = sources
         self._currency = currency
-        self._known: BoundedCache[tuple[IndexName, str | None, str], _KeptFinding] = BoundedCache(_KNOWN)
+        self.kept: BoundedCache[tuple[IndexName, str | None, str], _KeptFinding] = BoundedCache(_KNOWN)
 
     async def find(
         self,
@@ -79,19 +79,19 @@ class Finding:
         """
         await self._currency.catch_up()
         key = (config.name, pinned, filename)
-        known = self._known.get(key)
+        known = self.kept.get(key)
         if known is not None and self._currency.holds(
             known.moment, tree=True, keys=((config.name, known.found.project),)
         ):
             return known.found
         moment = self._currency.moment()
         found = await self._find(config, pinned, filename, asking=asking, is_withheld=is_withheld)
-        self._known.put(key, _KeptFinding(found, moment))
+        self.kept.put(key, _KeptFinding(found, moment))
         return found
 
     def holding(self, index: IndexName, pinned: str | None, filename: str, found: FoundFile) -> Holds | None:
         """A check whether `find` would return this object without waiting; None if that is not so now."""
-        known = self._known.get((index, pinned, filename))
+        known = self.kept.get((index, pinned, filename))
         if known is None or known.found is not found:
             return None
         return partial(self._currency.holds, known.moment, tree=True, keys=((index, found.project),))

@@ -87,7 +87,7 @@ class FindLinks:
         self._bodies = bodies
         self._workers = workers
         self._clock = clock
-        self._named: BoundedCache[tuple[IndexName, Principal, str], _KeptTag] = BoundedCache(_NAMED)
+        self.named: BoundedCache[tuple[IndexName, Principal, str], _KeptTag] = BoundedCache(_NAMED)
 
     async def page(self, start: IndexName, *, principal: Principal, root: str, if_none_match: str | None) -> FlatPage:
         """Every file of the hosted layers that this principal may read. `root` is the relative URL to the server's root.
@@ -96,7 +96,7 @@ class FindLinks:
         """
         await self._currency.catch_up()
         key = (start, principal, root)
-        known = self._named.get(key)
+        known = self.named.get(key)
         now = self._clock.now()
         if (
             known is not None
@@ -116,7 +116,7 @@ class FindLinks:
         decisions = fingerprints(self._filters, seen.tree, start, now)
         stamps = [(layer, row.name, row.stamp) for layer, row in rows]
         tag = await in_worker(self._workers, lambda: self._tag(view, stamps, decisions))
-        self._named.put(key, _KeptTag(moment, tuple(seen.order), seen.tree, decisions, tag, seen.public))
+        self.named.put(key, _KeptTag(moment, tuple(seen.order), seen.tree, decisions, tag, seen.public))
         if matches(if_none_match, tag):
             return FlatPage(etag=tag, body=None, public=seen.public)
         kept = self._bodies.get((tag, "identity"))

@@ -106,9 +106,8 @@ class Listings:
         """
         seen = await self._resolving.chain(start, principal)
         filters = applying(self._filters, seen.tree, start)
-        decisions = fingerprints(
-            filters, seen.tree, start, Timestamp(0)
-        )  # whether a project is withheld does not depend on the time
+        # Whether a project is withheld does not depend on the time.
+        decisions = fingerprints(filters, seen.tree, start, Timestamp(0))
         found = await self._layers(seen.layers)
         own: dict[ProjectName, ProjectRow] = {}
         long: list[tuple[IndexName, Names]] = []

@@ -92,11 +92,11 @@ class Pages:
         self._resolving = resolving
         self.building = building
         self._admission = admission
-        self._filters = ApplyingFilters(filters)
+        self.filters = ApplyingFilters(filters)
         self._renderers = renderers
         self._bodies = bodies
         self._clock = clock
-        self._tags: BoundedCache[Hashable, str] = BoundedCache(_TAGS)
+        self.tags: BoundedCache[Hashable, str] = BoundedCache(_TAGS)
 
     async def project(self, request: PageRequest) -> PageAnswer:
         """One project's page as an index shows it.
@@ -117,7 +117,7 @@ class Pages:
             resolution.require_needed()
             resolution.require_some()
             moment = self._clock.now()
-            decisions = self._filters.fingerprints(resolution.tree, request.view.start, moment, request.project)
+            decisions = self.filters.fingerprints(resolution.tree, request.view.start, moment, request.project)
             tag = self._tag(request, resolution, renderer, decisions)
             is_long = not decisions and self.building.long_pages.takes(resolution, request.media_type)
             coding = (is_long and request.long_coding) or request.coding
@@ -166,13 +166,13 @@ class Pages:
         holds = self._resolving.holding(resolution, request.principal)
         if holds is None or not decisions:
             return holds
-        decided = self._filters.holding(resolution.tree, request.view.start, self._clock, request.project, decisions)
+        decided = self.filters.holding(resolution.tree, request.view.start, self._clock, request.project, decisions)
         return lambda: holds() and decided()
 
     def _tag(self, request: PageRequest, resolution: Resolution, renderer: Renderer, decisions: Fingerprints) -> str:
         """The page's ETag, without reading the page."""
         key = (request.media_type, request.view.root, request.view.start, request.project, resolution.key, decisions)
-        known = self._tags.get(key)
+        known = self.tags.get(key)
         if known is not None:
             return known
         tag = etag(
@@ -182,5 +182,5 @@ class Pages:
             layers=[layer_stamp(layer.index, layer.standing, request.view.root) for layer in resolution.shown],
             recipe=recipe(renderer, self._admission, decisions),
         )
-        self._tags.put(key, tag)
+        self.tags.put(key, tag)
         return tag

@@ -119,9 +119,8 @@ class Past:
         seen = chain(tree, now.start, lineage(tree, now.start), request.principal, None)
         names: dict[ProjectName, ProjectRow] = {}
         for layer in seen.layers:
-            start = (
-                now.start if layer.name in now.order else layer.name
-            )  # an index that is inherited no more is as itself
+            # An index that is inherited no more is filtered by its own rules.
+            start = now.start if layer.name in now.order else layer.name
             is_withheld = withheld(applying(self._filters, now.tree, start), now.tree, start, layer.name)
             rows = await self._store.projects(layer.name, at=None if layer.mirrored else then.serial)
             kept = {row.name for row in await self._store.projects(layer.name)}

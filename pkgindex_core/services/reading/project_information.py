@@ -79,7 +79,7 @@ class ProjectInformation:
         self._clock = clock
         self._building: SingleFlight[tuple[bytes, str]] = SingleFlight(turns=_TURNS)
         # A document over the limit is still cached, alone, since clients ask for it again.
-        self._latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(
+        self.latest: BoundedCache[Hashable, tuple[bytes, str]] = BoundedCache(
             _LATEST_BYTES, size_of=lambda built: min(len(built[0]), _LATEST_BYTES)
         )
 
@@ -114,13 +114,13 @@ class ProjectInformation:
             self._book.revision_of(project),
             fingerprints(self._filters, resolution.tree, start, moment, project),
         )
-        built = self._latest.get(key)
+        built = self.latest.get(key)
         if built is None:
             built = await self._building.get(
                 key,
                 lambda: self._built(resolution, version, root=root, packages=packages, serial=serial, moment=moment),
             )
-            self._latest.put(key, built)
+            self.latest.put(key, built)
         body, digest = built
         return ProjectDocument(
             body=body, digest=digest, serial=serial, public=resolution.chain.public, stale=resolution.stale

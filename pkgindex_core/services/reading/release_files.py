@@ -42,7 +42,7 @@ class ReleaseFiles:
         self._store = store
         self._currency = currency
         self._workers = workers
-        self._known: BoundedCache[tuple[IndexName, ProjectName], _Known] = BoundedCache(
+        self.kept: BoundedCache[tuple[IndexName, ProjectName], _Known] = BoundedCache(
             _FILES, size_of=lambda known: min(known.files + 1, _FILES)
         )
 
@@ -70,7 +70,7 @@ class ReleaseFiles:
             return alone
         await self._currency.catch_up()
         key = (index, project)
-        known = self._known.get(key)
+        known = self.kept.get(key)
         if known is None or not self._currency.holds(known.moment, tree=True, keys=(key,)):
             moment = self._currency.moment()
             page = await self._store.page(index, project)
@@ -78,7 +78,7 @@ class ReleaseFiles:
             quick = page is None or count <= _QUICK
             release = _read(page) if quick else await in_worker(self._workers, _read, page)
             known = _Known(release, count, moment)
-            self._known.put(key, known)
+            self.kept.put(key, known)
         return known.release
 
 

@@ -9,7 +9,7 @@ depends on was touched (`tools.currency`) and its sources are current, so a repe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 from weakref import ref
@@ -17,9 +17,9 @@ from weakref import ref
 from msgspec import Struct
 
 from pkgindex_core.errors import Unavailable
-from pkgindex_core.models import IndexConfig, Serial, Standing, Tree
+from pkgindex_core.models import Serial, Standing, Tree
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.protocols import AdmissionPolicy, Freshness, Principal, Projects, Source, Trees, Verdict
+from pkgindex_core.protocols import AdmissionPolicy, Freshness, Principal, Projects, Trees, Verdict
 from pkgindex_core.rules.access import allowed_index
 from pkgindex_core.rules.lineage import Lineage, lineage
 from pkgindex_core.rules.permissions import Action
@@ -27,13 +27,12 @@ from pkgindex_core.rules.resolution import Chain, Resolution, chain, resolve
 from pkgindex_core.tools.bounded_cache import BoundedCache
 from pkgindex_core.tools.currency import Currency, Holds, Moment
 from pkgindex_core.tools.side_by_side import side_by_side
-from pkgindex_core.tools.sources import Sources
+from pkgindex_core.tools.sources import LayerSource, Sources
 
 _TURNS = 5
 _KEPT_LAYERS = 32_768
 """The most layers in all cached resolutions; they take some 20 MB."""
-
-_Asked = tuple[Source, IndexConfig, Standing]
+_News = dict[IndexName, Freshness | Unavailable]
 
 
 class _KeptResolution(Struct, weakref=True):
@@ -43,7 +42,7 @@ class _KeptResolution(Struct, weakref=True):
     moment: Moment
     """When it was last known to hold."""
     touchable: tuple[tuple[IndexName, ProjectName], ...]
-    asked: tuple[_Asked, ...]
+    asked: tuple[LayerSource, ...]
 
 
 class _Store(Trees, Projects, Protocol): ...
@@ -59,7 +58,7 @@ class Resolving:
         self._currency = currency
         self._lineages: tuple[Serial, dict[IndexName, Lineage]] = Serial(-1), {}
         """Those of the latest tree: indexes of earlier ones may be gone."""
-        self._kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _KeptResolution] = BoundedCache(
+        self.kept: BoundedCache[tuple[IndexName, ProjectName, Principal, bool], _KeptResolution] = BoundedCache(
             _KEPT_LAYERS, size_of=lambda each: len(each.touchable)
         )
 
@@ -87,12 +86,12 @@ class Resolving:
         """
         await self._currency.catch_up()
         key = (start, project, principal, alone)
-        known = self._kept.get(key) if action is Action.READ else None
+        known = self.kept.get(key) if action is Action.READ else None
         if known is not None and known.resolution is not instead_of and self._holds(known, project):
             return known.resolution
         made = await self._resolve(start, project, principal, action, alone=alone, again=False)
         if action is Action.READ and not made.resolution.stale and not made.resolution.unknown:
-            self._kept.put(key, made)
+            self.kept.put(key, made)
         return made.resolution
 
     def holding(self, resolution: Resolution, principal: Principal) -> Holds | None:
@@ -100,7 +99,7 @@ class Resolving:
 
         The check does not hold the resolution in memory: it fails when the cache has dropped it.
         """
-        known = self._kept.get((resolution.start, resolution.project, principal, False))
+        known = self.kept.get((resolution.start, resolution.project, principal, False))
         if known is None or known.resolution is not resolution:
             return None
         return partial(self._is_kept, ref(known), resolution.project)
@@ -130,6 +129,7 @@ class Resolving:
         if not self._currency.holds(known.moment, tree=True, keys=known.touchable):
             return False
         known.moment = self._currency.moment()  # the next check looks only at what is touched from now on
+        # Unpacked: a repeated answer makes a call less for each layer.
         return all(source.is_current(config, project, standing) for source, config, standing in known.asked)
 
     def _lineage(self, tree: Tree, start: IndexName) -> Lineage:
@@ -153,7 +153,7 @@ class Resolving:
         Asking takes a while. A private package that is uploaded meanwhile, or a read list that is narrowed meanwhile, changes the result.
         Each source is asked once. A policy may have mirrors asked in turn (`Verdict.in_turn`).
         """
-        news: dict[IndexName, Freshness | Unavailable] = {}
+        news: _News = {}
         await self._currency.catch_up()
         moment = self._currency.moment()
         seen = await self._seen(start, project, principal, action, alone=alone)
@@ -162,7 +162,7 @@ class Resolving:
             verdicts = self._admission.admit(seen.tree, seen.order, standings, project)
             layers = [seen.tree.indexes[name] for name in seen.order]
             joining = tuple(
-                (self._sources.of(config), config, standing)
+                LayerSource(self._sources.of(config), config, standing)
                 for config, verdict, standing in zip(layers, verdicts, standings, strict=True)
                 if verdict.joins and (config.name in seen.readable or not config.mirrored)
             )
@@ -184,17 +184,15 @@ class Resolving:
         return _KeptResolution(resolve(seen, project, standings, verdicts, news), before, touchable, asked)
 
     @staticmethod
-    def _due(
-        joining: tuple[_Asked, ...], verdicts: Sequence[Verdict], news: Mapping[IndexName, Freshness | Unavailable]
-    ) -> tuple[_Asked, ...]:
+    def _due(joining: tuple[LayerSource, ...], verdicts: Sequence[Verdict], news: _News) -> tuple[LayerSource, ...]:
         """The layers whose sources are to be asked, without mirrors whose turn has not come."""
         waiting = {verdict.index for verdict in verdicts if verdict.in_turn}
         if not waiting:
             return joining
-        due: list[_Asked] = []
+        due: list[LayerSource] = []
         has_come = True
         for each in joining:
-            config = each[1]
+            config = each.config
             if has_come or config.name not in waiting:
                 due.append(each)
             said = news.get(config.name)
@@ -203,17 +201,18 @@ class Resolving:
 
     @staticmethod
     def _unasked(
-        project: ProjectName, asked: Sequence[_Asked], news: Mapping[IndexName, Freshness | Unavailable], seen: Chain
-    ) -> tuple[list[_Asked], list[_Asked]]:
+        project: ProjectName, asked: Sequence[LayerSource], news: _News, seen: Chain
+    ) -> tuple[list[LayerSource], list[LayerSource]]:
         """The hosted layers whose sources are not current, and the readable layers that were not asked yet.
 
         A hosted layer that the principal may not read guards its names too, so its source is asked as well. While a hosted layer cannot say
         whether it has the name, no mirror is asked for the name.
         """
-        unasked = [each for each in asked if each[1].name not in news]
-        own = [each for each in unasked if not each[1].mirrored and not each[0].is_current(each[1], project, each[2])]
-        doubtful = any(not each[1].mirrored and isinstance(news.get(each[1].name), Unavailable) for each in asked)
-        return own, [each for each in unasked if each[1].name in seen.readable and not (doubtful and each[1].mirrored)]
+        unasked = [each for each in asked if each.config.name not in news]
+        own = [each for each in unasked if not each.config.mirrored and not each.is_current(project)]
+        doubtful = any(not config.mirrored and isinstance(news.get(config.name), Unavailable) for _, config, _ in asked)
+        readable = [each for each in unasked if each.config.name in seen.readable]
+        return own, [each for each in readable if not (doubtful and each.config.mirrored)]
 
     async def _seen(
         self, start: IndexName, project: ProjectName, principal: Principal, action: Action, *, alone: bool
@@ -228,23 +227,21 @@ class Resolving:
         order = self._lineage(tree, start)
         return chain(tree, start, Lineage((start,)) if alone else order, principal, project)
 
-    async def _ask(
-        self, project: ProjectName, sources: Sequence[_Asked], *, again: bool
-    ) -> dict[IndexName, Freshness | Unavailable]:
+    async def _ask(self, project: ProjectName, sources: Sequence[LayerSource], *, again: bool) -> _News:
         """Ask sources: slow ones concurrently, the others one after the other without tasks of their own."""
-        news: dict[IndexName, Freshness | Unavailable] = {}
+        news: _News = {}
 
-        async def ask(each: _Asked) -> None:
+        async def ask(each: LayerSource) -> None:
             source, config, standing = each
             try:
                 news[config.name] = await source.refresh(config, project, standing, again=again)
             except Unavailable as error:
                 news[config.name] = error
 
-        slow = [each for each in sources if again or not each[0].is_current(each[1], project, each[2])]
+        slow = [each for each in sources if again or not each.is_current(project)]
         if len(slow) > 1:
             await side_by_side(slow, ask, at_once=len(slow))
         for each in sources:
-            if each[1].name not in news:
+            if each.config.name not in news:
                 await ask(each)
         return news

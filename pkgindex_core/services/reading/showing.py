@@ -93,7 +93,7 @@ class Showing:
         self._clock = clock
         self._filters = filters
         self._merging: SingleFlight[_Merged] = SingleFlight()
-        self._kept: BoundedCache[Hashable, _Merged] = BoundedCache(
+        self.kept: BoundedCache[Hashable, _Merged] = BoundedCache(
             _KEPT, size_of=lambda each: min(len(each.page.entries) + 1, _KEPT)
         )
 
@@ -151,7 +151,7 @@ class Showing:
             resolution.key,
             fingerprints(self._filters, resolution.tree, resolution.start, moment),
         )
-        known = self._kept.get(key)
+        known = self.kept.get(key)
         if known is not None:
             return known
         parts = await self._assembling.read(resolution)
@@ -159,7 +159,7 @@ class Showing:
             parts = await self._assembling.read_at(resolution, serial)
             return await in_worker(self._workers, self._merge, parts, moment)
         merged = await self._merging.get(key, lambda: in_worker(self._workers, self._merge, parts, moment))
-        self._kept.put(key, merged)
+        self.kept.put(key, merged)
         return merged
 
     def _merge(self, parts: Parts, moment: Timestamp) -> _Merged:

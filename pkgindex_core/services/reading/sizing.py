@@ -77,8 +77,8 @@ class Sizing:
         self._clock = clock
         self._showing = showing
         self._contents = contents
-        self._wheels: BoundedCache[Sha256, _Wheel] = BoundedCache(_KEPT)
-        self._sums: BoundedCache[Hashable, _KeptSum] = BoundedCache(_KEPT)
+        self.wheels: BoundedCache[Sha256, _Wheel] = BoundedCache(_KEPT)
+        self.sums: BoundedCache[Hashable, _KeptSum] = BoundedCache(_KEPT)
         self._summing: SingleFlight[InstalledSize] = SingleFlight(turns=_TURNS)
 
     async def installed(
@@ -86,7 +86,7 @@ class Sizing:
     ) -> InstalledSize | None:
         """The space of a release. None: it takes longer than some seconds to find out. It is found out nevertheless, for the next caller."""
         key = (start, view.resolution.project, view.version, view.resolution.key, principal)
-        known = self._sums.get(key)
+        known = self.sums.get(key)
         if known is not None and self._clock.monotonic() < known.until:
             return known.size
         return await self._summing.join(key, lambda: self._found_out(key, start, view, principal)).wait(seconds)
@@ -95,7 +95,7 @@ class Sizing:
         self, key: Hashable, start: IndexName, view: ProjectView, principal: Principal
     ) -> InstalledSize:
         size = await self._sum(start, view, principal)
-        self._sums.put(key, _KeptSum(size, self._clock.monotonic() + _KEPT_SECONDS))
+        self.sums.put(key, _KeptSum(size, self._clock.monotonic() + _KEPT_SECONDS))
         return size
 
     async def _sum(self, start: IndexName, view: ProjectView, principal: Principal) -> InstalledSize:
@@ -150,11 +150,11 @@ class Sizing:
         )
         if entry is None or file is None or file.sha256 is None:
             return None
-        known = self._wheels.get(file.sha256)
+        known = self.wheels.get(file.sha256)
         if known is None:
             known = await self._read(view, entry, file, principal)
             if known is not None:
-                self._wheels.put(file.sha256, known)
+                self.wheels.put(file.sha256, known)
         return known
 
     async def _read(self, view: ProjectView, entry: PageEntry, file: File, principal: Principal) -> _Wheel | None:

@@ -41,7 +41,7 @@ class ZipMembers:
         self._workers = workers
         self._limits = limits
         # A directory over the limit is still cached, alone, since clients read many members of one zip in a row.
-        self._directories: BoundedCache[Sha256, ZipDirectory] = BoundedCache(
+        self.directories: BoundedCache[Sha256, ZipDirectory] = BoundedCache(
             kept, size_of=lambda each: min(len(each.members), kept)
         )
         self._reading: SingleFlight[ZipDirectory] = SingleFlight()
@@ -51,10 +51,10 @@ class ZipMembers:
 
         Concurrent callers share one read.
         """
-        known = self._directories.get(key)
+        known = self.directories.get(key)
         if known is None:
             known = await self._reading.get(key, lambda: self._read_directory(size, read))
-            self._directories.put(key, known)
+            self.directories.put(key, known)
         return known
 
     async def _read_directory(self, size: int, read: ReadSpan) -> ZipDirectory:

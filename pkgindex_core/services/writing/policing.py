@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from pkgindex_core.clock import Clock
+from pkgindex_core.errors import Refused
 from pkgindex_core.formats.versions import canonical_version
 from pkgindex_core.models import File, IndexConfig, Tree, decode_file
 from pkgindex_core.names import ProjectName
@@ -95,7 +98,7 @@ class PolicyCheck:
             file=file,
             release=[each for each in self._files if canonical_version(each.version) == version],
             metadata=upload.metadata,
-            path=upload.path,
+            members=cache(lambda: _members(upload.path)) if file.filename.endswith(".whl") else None,
         )
         problems: list[str] = []
         for rule in self._rules:
@@ -117,6 +120,17 @@ def same_terms(one: IndexConfig, other: IndexConfig) -> bool:
 
 def _terms_of(config: IndexConfig) -> object:
     return config.upload_rules, config.needs_blobs, lines_of(config), exemptions_of(config), own_records(config)
+
+
+def _members(wheel: Path) -> Sequence[str]:
+    """The names in a wheel. One that cannot be read, as a mirror may have it and a push may bring it, is `Refused`."""
+    import zipfile  # at the first wheel: a server starts without it
+
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise Refused(f"it cannot be read as a wheel: {error}") from error
 
 
 def _sentence(ruling: Ruling) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.metadata import parse_email
 
-from pkgindex_core.formats.core_metadata import check_metadata, normalized_label, read_metadata
+from pkgindex_core.formats.core_metadata import check_metadata, read_metadata
 from pkgindex_core.formats.metadata_values import CoreMetadata
 from pkgindex_core.formats.upload_rules import LENIENT, Findings, UploadRules
 
@@ -319,10 +319,6 @@ def test_line_ends_and_folding() -> None:
 def test_keywords_by_comma_or_blank() -> None:
     assert read_metadata(b"Keywords: a b,c\n").keywords == ("a b", "c")
     assert read_metadata(b"Keywords: a b  c\n").keywords == ("a", "b", "c")
-
-
-def test_labels_are_compared_as_pep_753_says() -> None:
-    assert normalized_label("Home-Page") == normalized_label("home page!") == "homepage"
 
 
 @given(st.binary(max_size=500) | st.text(max_size=300).map(str.encode))

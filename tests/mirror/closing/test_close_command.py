@@ -121,6 +121,18 @@ def test_constraints_bound_all_projects(close, tmp_path: Path) -> None:
     assert close("demo", "-c", str(tmp_path / "missing.txt")).exit_code == 1
 
 
+def test_the_upstream_is_asked_as_the_settings_of_mirrors_say(
+    close, running: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "pkgindex.toml"
+    settings.write_text('[plugins.mirror]\nuser_agent = "closing, ops@example.org"\n')
+    assert close("base", "--config", str(settings)).exit_code == 0
+    assert {asked.headers["User-Agent"] for asked in running.asked} == {"closing, ops@example.org"}
+    monkeypatch.setenv("PKGINDEX_PLUGINS__MIRROR__ALLOW_NETWORKS", '["no network"]')
+    told = close("base")
+    assert (told.exit_code, "no network" in told.output) == (1, True)
+
+
 def test_what_is_not_known_and_what_is_not_there_is_told(close) -> None:
     told = close("old", "demo>=9")
     assert told.exit_code == 3

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pkgindex_core.errors import Refused
 from pkgindex_core.protocols.catalogue import SearchQuery
 from pkgindex_core.rules.searching.folding import folded, has_words
-from pkgindex_core.rules.searching.queries import KEYS, LONGEST, plain_query, read_query, write_query
+from pkgindex_core.rules.searching.queries import KEYS, LONGEST, plain_query, read_query
 
 _VALUES = {
     "depends": st.sampled_from(["numpy", "Scikit_Learn", "a.b"]),
@@ -31,6 +31,12 @@ def terms(draw: st.DrawFn) -> str:
     key = draw(st.sampled_from(["", "", *KEYS]))
     text = draw(_VALUES.get(key, _WORDS))
     return f'{minus}{key + ":" if key else ""}"{text}"'
+
+
+def write_query(query: SearchQuery) -> str:
+    """The text of a query, with all words and values in quotes."""
+    words = [f'{"-" * each.negated}"{each.text}"' for each in query.words]
+    return " ".join([*words, *(f'{"-" * each.negated}{each.key}:"{each.value}"' for each in query.restrictions)])
 
 
 @given(st.lists(terms(), max_size=8))
