@@ -98,6 +98,21 @@ async def test_a_promise_that_was_broken_is_said_with_what_to_do(serve: Serve) -
             assert (answer.status, await answer.read()) == (200, built.data)
 
 
+async def test_a_file_that_cannot_be_sent_is_logged_once_and_has_a_reference(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(blobs="counted://bucket/here") as served:
+        file = await served.put(build_wheel("demo", "1.0"))
+        sha256 = file.digests["sha256"]
+        del CountedFiles.buckets[next(name for name in CountedFiles.buckets if name.endswith(sha256))]
+        for _ in range(2):
+            path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
+            async with served.get(path, headers={"User-Agent": "pip/25.0"}) as answer:
+                assert (answer.status, len(answer.headers["X-Request-ID"])) == (500, 8)
+        told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert told == [f"{file.filename} is listed in root/dev, but its bytes are not in the blob store, or damaged"]
+
+
 @pytest.mark.parametrize("lost", ["wheel", "sidecar"])
 async def test_a_row_is_no_promise_for_another_row(serve: Serve, lost: str) -> None:
     """A push writes rows that name the same bytes, so it looks for them."""
