@@ -57,7 +57,7 @@ from pkgindex_http.wire.paths import origin_form, split_path
 from pkgindex_http.wire.read_log import ReadLog
 from pkgindex_http.wire.remote_user import RemoteUsers
 from pkgindex_http.wire.replies import Reply, WholeResponse
-from pkgindex_http.wire.sending import FileResponse
+from pkgindex_http.wire.sending import FileResponse, StreamedResponse
 from pkgindex_http.wire.served_files import ServedFiles
 
 logger = logging.getLogger("pkgindex.http")
@@ -295,6 +295,8 @@ class Server:
                 self._troubles.wrote()
             if ask.envelope:
                 answer = await self._marked(answer)
+            if isinstance(answer, FileResponse | StreamedResponse):
+                answer.refuse = partial(self._failure, request=request, ask=ask)
             self._keep(ask, answer, data, moment)
             return answer
         except PkgIndexError as error:
@@ -338,7 +340,7 @@ class Server:
         ask: RoutedAsk | None,
         *,
         cause: BaseException | None = None,
-    ) -> Reply | web.StreamResponse:
+    ) -> Reply:
         """Answer an error. If it is the server's fault the log gets its cause, which the client does not get."""
         cause = cause or error.__cause__
         if isinstance(error, Corrupt) or (isinstance(error, Unavailable) and cause is not None):

@@ -23,7 +23,7 @@ from pkgindex_core.plugins import Plugins
 from pkgindex_core.protocols import BlobStore, IndexStore
 from pkgindex_core.protocols.learning import LearningBlobs, LearningIndex
 from pkgindex_core.protocols.replicas import ReplicaState
-from pkgindex_core.services.administering.ownership import Ownership
+from pkgindex_core.services.administering.ownership import Ownership, require_ended
 from pkgindex_core.tools.replica_notes import primary_of, read_note
 
 _ABANDONED_SECONDS: Final = 86_400.0
@@ -55,6 +55,8 @@ async def opened_stores(
             index = await make_index(only_existing)
             stack.push_async_callback(index.close)
         if not create and (index is None or not await index.head()):
+            if index is not None:
+                await require_ended(index, place_of(settings))
             raise no_store(settings)
         make_private(context.data)
         blobs: BlobStore = await plugins.blob_store(settings.blobs).make(settings.blobs, context)

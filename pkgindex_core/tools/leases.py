@@ -24,6 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pkgindex_core.changes import NoteIs
+from pkgindex_core.clock import Timestamp
 from pkgindex_core.errors import PkgIndexError, RequirementFailed, Unavailable
 from pkgindex_core.protocols.notes import Notes
 
@@ -96,6 +97,17 @@ class HeldLease:
         """Raise `Unavailable` if the lease has ended."""
         if self.is_over:
             raise self._lost()
+
+    async def time(self) -> Timestamp:
+        """The time when the lease was last renewed, by the clock of the store: that of this process may be wrong.
+
+        Raises `Unavailable` if the lease has ended.
+        """
+        async with self._turn:
+            note = await self._notes.note(KIND, self._lease.name)
+            if note is None or note.until is None or note.version != self._lease.version:
+                raise self._lost()
+            return Timestamp(note.until - int(self._seconds * 1_000_000))
 
     async def guarded(self, commit: Callable[[NoteIs], Awaitable[Outcome]]) -> Outcome:
         """Make a commit, which gets a requirement that holds only while this lease is held. Commits of one holder follow each other.

@@ -93,7 +93,7 @@ def _supervise(
             fail(error)
 
     try:
-        return Supervisor(settings, work, read_settings).run()
+        return Supervisor(settings, work, read_settings, sockets).run()
     finally:
         shutil.rmtree(meeting, ignore_errors=True)
 

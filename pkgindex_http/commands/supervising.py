@@ -18,10 +18,11 @@ import logging
 import os
 import selectors
 import signal
+import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import Final, NoReturn
@@ -79,9 +80,14 @@ class Supervisor:
         settings: ServerSettings,
         work: Callable[[ServerSettings, WorkerLink], None],
         read_settings: Callable[[], ServerSettings],
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
-        """`work` serves in a process of its own until SIGTERM. `read_settings` reads the settings again, and raises `PkgIndexError`."""
+        """`work` serves in a process of its own until SIGTERM. `read_settings` reads the settings again, and raises `PkgIndexError`.
+
+        `sockets`: those on which the workers accept connections.
+        """
         self._settings = settings
+        self._sockets = sockets
         self._work = work
         self._read_settings = read_settings
         self._workers: list[_Worker] = []
@@ -141,6 +147,8 @@ class Supervisor:
                     self._stopping = True
                     self._resume_at = 0.0
                     notify("STOPPING=1")
+                    for listening in self._sockets:  # the kernel would go on taking connections, which nothing accepts
+                        listening.close()
                     # In a thread, since standard error may be a pipe that nothing reads any more. There are no more forks.
                     Thread(target=talk, args=("stopping",), daemon=True).start()
                 for worker in self._workers:

@@ -17,6 +17,15 @@ from pkgindex_http.settings import ServerSettings
 
 _EXTRAS: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "postgresql": "postgres"}
 """The extra of the distribution that a scheme of a store needs."""
+_CLIENTS: Final = {
+    "s3": "AWS_",
+    "gs": "GOOGLE_",
+    "gcs": "GOOGLE_",
+    "az": "AZURE_",
+    "abfs": "AZURE_",
+    "postgresql": "PG",
+}
+"""How the variables begin that the client library of a scheme reads: credentials, and where the store is."""
 _FORM_BYTES: Final = 1024**2
 """Room for the boundaries and headers of a form, beside its file and fields."""
 _OF_THIS_MACHINE: Final = frozenset(
@@ -162,13 +171,15 @@ def deployment_of(
 ) -> Deployment:
     """Sort the variables of the server into those that a file may show and secrets."""
     known = {option.variable: option for option in options_of(ServerSettings)}
+    schemes = {urlsplit(url).scheme for url in (settings.store, settings.blobs)}
+    of_clients = tuple(_CLIENTS[scheme] for scheme in schemes if scheme in _CLIENTS)
     shown: dict[str, str] = {}
     secrets: list[str] = []
     for name, value in environ.items():
         if name == f"{PREFIX}DATA":  # each file names the directory itself
             continue
         option = known.get(name)
-        if name.startswith((CREDENTIALS, _PLUGINS)) or (option is not None and _is_secret(option, value)):
+        if name.startswith((CREDENTIALS, _PLUGINS, *of_clients)) or (option is not None and _is_secret(option, value)):
             secrets.append(name)
         elif option is not None:
             shown[name] = value

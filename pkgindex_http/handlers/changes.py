@@ -6,6 +6,7 @@ until there is one, so that a replica is behind by the time of a request.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final, cast, get_args
 
@@ -57,7 +58,7 @@ async def changes(ask: Ask) -> Reply:
     return Reply(headers={**_HEADERS, "Content-Type": MEDIA_TYPE}, body=body)
 
 
-async def copied_file(ask: Ask) -> Reply | web.StreamResponse:
+async def copied_file(ask: Ask, *, tries: int = 2) -> Reply | web.StreamResponse:
     """The bytes with the digest of the URL, if the index lists them under this name."""
     kind = ask.query("kind") or "file"
     if kind not in get_args(FeedKind):
@@ -68,16 +69,21 @@ async def copied_file(ask: Ask) -> Reply | web.StreamResponse:
     filename = ask.values["filename"]
     opened = await ask.engine.feeding.open(ask.index, ask.project, digest, filename, cast(FeedKind, kind))
     reply = Reply(headers={**_HEADERS, "Content-Type": "application/octet-stream"})
+    answer: FileResponse | StreamedResponse
     match opened:
         case OnDisk(blob):
             place = await ask.engine.blobs.locate(blob.sha256, filename=filename)
             if isinstance(place, Path):
-                return FileResponse(reply, place, Span(0, blob.size) if blob.size else None, ask.engine.workers)
-            return StreamedResponse(reply, ask.engine.files.read(blob.sha256), length=blob.size)
+                answer = FileResponse(reply, place, Span(0, blob.size) if blob.size else None, ask.engine.workers)
+            else:
+                answer = StreamedResponse(reply, ask.engine.files.read(blob.sha256), length=blob.size)
         case Arriving(arriving):
-            return StreamedResponse(reply, arriving.read(), length=arriving.size)
+            answer = StreamedResponse(reply, arriving.read(), length=arriving.size)
         case _:
             raise AssertionError("the file was asked for with its bytes")
+    if tries > 1:  # the bytes are gone: the next try finds out why, and says which file it is
+        answer.again = partial(copied_file, ask, tries=tries - 1)
+    return answer
 
 
 async def refreshed(ask: Ask) -> Reply:

@@ -47,6 +47,8 @@ _INT: Final = struct.Struct("i")
 
 Again = Callable[[], Awaitable["Reply | web.StreamResponse"]]
 """Makes another answer, when the file of an answer was removed before its first byte was sent."""
+Refuse = Callable[[PkgIndexError], Awaitable[Reply]]
+"""Answers an error that came before the first byte was sent, and logs it, as one of a handler."""
 
 _log = logging.getLogger("pkgindex.http")
 
@@ -79,6 +81,7 @@ class FileResponse(web.StreamResponse):
         self._workers = workers
         self.count: Count | None = None
         self.again: Again | None = None
+        self.refuse: Refuse | None = None
         self.keep: Callable[[Reply, int], None] | None = None
         """Called with the whole answer and its length as it was written, if it has no body or a short one."""
         self.sha256: Sha256 | None = None
@@ -109,14 +112,14 @@ class FileResponse(web.StreamResponse):
         except ConnectionError:
             raise
         except PkgIndexError as changed:
-            _refuse(self, request, transport, changed)
+            await _refuse(self, request, transport, changed)
             return None
         except FileNotFoundError:
             return await _answer_again(self, request, transport, Removed())
         except OSError as error:  # nothing was sent yet
             failure = storage_failure(error, "reading a file")
             _log.warning("%s: %s", failure, error)
-            _refuse(self, request, transport, failure)
+            await _refuse(self, request, transport, failure)
             return None
         self._eof_sent = True
         if self.count is not None:
@@ -211,6 +214,7 @@ class StreamedResponse(web.StreamResponse):
         self._source = body
         self.count: Count | None = None
         self.again: Again | None = None
+        self.refuse: Refuse | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the head, then every piece as it comes.
@@ -239,7 +243,7 @@ class StreamedResponse(web.StreamResponse):
             if not self.prepared and request.transport is not None:
                 if isinstance(error, Removed):
                     return await _answer_again(self, request, request.transport, error)
-                _refuse(self, request, request.transport, error)
+                await _refuse(self, request, request.transport, error)
                 return None
             _log.warning("a download was cut off: %s", error)
             _cut(request)
@@ -296,7 +300,8 @@ async def _answer_again(
             raise error
         instead = await response.again()
     except PkgIndexError as refusal:
-        instead = error_reply(refusal, request.headers.get("Accept", ""))
+        await _refuse(response, request, transport, refusal)
+        return None
     if isinstance(instead, Reply):
         _write(response, request, transport, instead)
         return None
@@ -310,9 +315,13 @@ async def _answer_again(
     return writer
 
 
-def _refuse(response: web.StreamResponse, request: web.BaseRequest, transport: Any, error: PkgIndexError) -> None:
+async def _refuse(
+    response: FileResponse | StreamedResponse, request: web.BaseRequest, transport: Any, error: PkgIndexError
+) -> None:
     """Answer an error before any byte of the body was sent."""
-    _write(response, request, transport, error_reply(error, request.headers.get("Accept", "")))
+    refuse = response.refuse
+    reply = await refuse(error) if refuse else error_reply(error, request.headers.get("Accept", ""))
+    _write(response, request, transport, reply)
 
 
 def _write(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import shlex
@@ -21,7 +22,9 @@ import click
 import pytest
 
 from pkgindex_core.digests import sha256_of
+from pkgindex_core.protocols import Principal, TokenScope
 from pkgindex_core.testing.wheels import BuiltFile, build_wheel
+from pkgindex_http.access_log import JsonFormatter
 from pkgindex_http.cli import main as serve_program
 from pkgindex_mirror.cli import main as mirror_program
 from pkgindex_mirror.testing import ScriptedUpstream
@@ -60,6 +63,28 @@ def test_the_list_at_the_top_has_every_runbook() -> None:
     titles = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     assert re.findall(r"^\* \[(.*)\]\(#", PAGE, re.MULTILINE) == titles
     assert len(titles) == 13
+
+
+def test_the_first_look_at_the_log_finds_what_is_wrong() -> None:
+    (line,) = [line for line in lines() if line.startswith("journalctl --unit pkgindex --since")]
+    *_, pattern = shlex.split(line)
+    written = {
+        level: JsonFormatter().format(logging.LogRecord("pkgindex.http", level, "", 0, "a file is damaged", (), None))
+        for level in (logging.INFO, logging.WARNING, logging.ERROR)
+    }
+    assert [level for level, text in written.items() if re.search(pattern, text)] == [logging.WARNING, logging.ERROR]
+
+
+def test_the_log_is_searched_for_a_user_and_the_tokens_of_that_user() -> None:
+    (line,) = [line for line in lines() if '"who":' in line]
+    *_, pattern = shlex.split(line)
+    scope = TokenScope(token_id="uJQ8GAYnyBT6")
+    found = [Principal(name="anna"), Principal(name="anna", scope=scope), Principal(name="annabel")]
+    assert [bool(re.search(pattern, json.dumps({"who": each.label}, separators=(",", ":")))) for each in found] == [
+        True,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("line", lines())

@@ -176,6 +176,18 @@ def test_no_file_has_a_secret(kind: str) -> None:
             assert name in result.stdout or kind == "docker", name
 
 
+@pytest.mark.parametrize("kind", ["systemd", "docker", "kubernetes"])
+def test_variables_of_the_clients_of_stores_are_named(kind: str) -> None:
+    variables = {
+        "AWS_SECRET_ACCESS_KEY": "geheim",
+        "AWS_ENDPOINT_URL": "https://s3.example.com",
+        "PGPASSWORD": "geheim",
+    }
+    far, here = made(kind, *REMOTE, **variables).stdout, made(kind, **variables).stdout
+    for name, value in variables.items():
+        assert (name in far, value in far, name in here) == (True, False, False), name
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_are_printed_or_written_and_never_replaced_unasked(tmp_path: Path, kind: str) -> None:
     printed = made(kind, *OUTSIDE).stdout

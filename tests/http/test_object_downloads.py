@@ -12,7 +12,7 @@ from pkgindex_core.engines.fsspec.reading import WINDOW
 from pkgindex_core.models import decode_file
 from pkgindex_core.testing.wheels import build_wheel
 from tests.contracts.test_blob_stores import ObjectFiles
-from tests.http.conftest import Serve
+from tests.http.conftest import Serve, basic
 from tests.http.test_pushing import DEV, HELLO, holdings, push, release, team
 
 
@@ -96,6 +96,31 @@ async def test_a_promise_that_was_broken_is_said_with_what_to_do(serve: Serve) -
         CountedFiles.buckets[name] = kept
         async with served.get(path) as answer:
             assert (answer.status, await answer.read()) == (200, built.data)
+
+
+async def test_a_file_that_cannot_be_sent_is_logged_once_and_has_a_reference(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(blobs="counted://bucket/here") as served:
+        file = await served.put(build_wheel("demo", "1.0"))
+        sha256 = file.digests["sha256"]
+        del CountedFiles.buckets[next(name for name in CountedFiles.buckets if name.endswith(sha256))]
+        for _ in range(2):
+            path = f"/root/dev/+f/{sha256[:3]}/{sha256[3:16]}/{file.filename}"
+            async with served.get(path, headers={"User-Agent": "pip/25.0"}) as answer:
+                assert (answer.status, len(answer.headers["X-Request-ID"])) == (500, 8)
+        told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert told == [f"{file.filename} is listed in root/dev, but its bytes are not in the blob store, or damaged"]
+
+
+async def test_a_replica_is_told_which_file_is_lost(serve: Serve) -> None:
+    async with serve(blobs="counted://bucket/here") as served:
+        file = await served.put(build_wheel("demo", "1.0"))
+        sha256 = file.digests["sha256"]
+        del CountedFiles.buckets[next(name for name in CountedFiles.buckets if name.endswith(sha256))]
+        path = f"/+changes/root/dev/demo/{sha256}/{file.filename}"
+        async with served.get(path, headers=basic("root")) as answer:
+            assert (answer.status, file.filename in await answer.text()) == (500, True)
 
 
 @pytest.mark.parametrize("lost", ["wheel", "sidecar"])

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from pkgindex_core.clock import SystemClock, Timestamp
 from pkgindex_core.digests import sha256_of
 from pkgindex_core.errors import Conflict, Unavailable
 from pkgindex_core.names import parse_project_name
 from pkgindex_core.protocols import Principal
 from pkgindex_core.services.administering.scrub_state import ScrubNote, ScrubState
-from pkgindex_core.services.administering.scrubbing import LEASE, LEASE_SECONDS
+from pkgindex_core.services.administering.scrubbing import LEASE, LEASE_SECONDS, Scrubbing
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_core.tools import leases
 from pkgindex_http.cli import main
@@ -76,6 +78,19 @@ async def test_a_whole_store_is_read_once_a_round(serve: Serve) -> None:
         again = await scrubbed(served)
         assert (again.blobs, again.begun > state.begun) == (4, True)
         assert await served.engine.scrubbing.state() == again
+
+
+async def test_a_round_does_not_begin_in_the_future(serve: Serve) -> None:
+    """A server with a wrong clock would put off the next round until then."""
+
+    class Ahead(SystemClock):
+        def now(self) -> Timestamp:
+            return Timestamp(super().now() + 365 * 86_400_000_000)
+
+    async with serve(store="", blobs="") as served:
+        ahead = Scrubbing(replace(served.engine.scrubbing._parts, clock=Ahead()))
+        state = await ahead.scrub(rate=0, anew=False, pause=Pauses(), progress=lambda *_: None)
+        assert 0 < state.begun <= SystemClock().now()
 
 
 @pytest.mark.parametrize("blobs", ["", "memory://"])

@@ -180,6 +180,9 @@ class TestWorkers:
             await until(lambda: server.get("/+live")[0] == 200)
             server.process.terminate()
             await until(lambda: "stopping: waiting for 1 request" in server.log, lambda: server.log)
+            await until(lambda: len(server.children()) == 1)
+            with pytest.raises(ConnectionRefusedError):  # a proxy sends the request to another server then
+                await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"cd")
             assert (await reader.readline()).startswith(b"HTTP/1.1 4"), "an upload without credentials is refused"
             writer.close()

@@ -82,6 +82,7 @@ class FsspecBlobs:
         if span is None:
             blob = await self.stat(key)
             if blob is None:
+                self._doubted.put(key, True)
                 raise Missing("blob", key)
             if not blob.size:
                 return

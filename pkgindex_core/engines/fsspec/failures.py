@@ -31,6 +31,11 @@ def failure(error: BaseException) -> Unavailable:
         return Unavailable(
             "the remote store denies access", retry_after=2, hint="check its credentials and what they permit"
         )
+    if type(error).__name__ == "NoCredentialsError":  # of botocore, which may not be installed
+        return Unavailable(
+            "there are no credentials for the remote store",
+            hint="set the variables that its client library reads, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
     if isinstance(error, FileNotFoundError):
         return Unavailable(
             "the bucket or root of the remote store does not exist", hint="create it, or correct the URL"

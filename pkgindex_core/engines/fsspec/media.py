@@ -166,6 +166,8 @@ class Medium:
             await self.ask("makedirs", path.rpartition("/")[0], exist_ok=True)
         try:
             await self.ask("pipe_file", path, data, mode="create")
+        except FileNotFoundError as error:  # the bucket or root itself
+            raise failure(error) from error
         except Unavailable as error:
             if not is_taken(error):
                 raise
@@ -189,7 +191,10 @@ class Medium:
         """
         if not self._sends_parts:
             return 0
-        return await abort_old_uploads(partial(self.ask, "call_s3"), self._split(below), horizon)
+        try:
+            return await abort_old_uploads(partial(self.ask, "call_s3"), self._split(below), horizon)
+        except FileNotFoundError as error:  # the bucket itself
+            raise failure(error) from error
 
     async def close(self) -> None:
         session, self._session = self._session, None

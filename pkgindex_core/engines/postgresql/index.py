@@ -66,7 +66,7 @@ class PostgresqlIndex(PostgresqlNotes):
                     session, sessions.database.name, clock, migrations("postgresql"), may_create=may_create
                 )
             )
-            head, _ = await queries.heads(sessions)
+            head, _ = await sessions.tried(queries.heads)
             return cls(sessions, clock, head)
         except BaseException:
             await sessions.close()

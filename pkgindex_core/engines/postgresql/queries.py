@@ -16,7 +16,7 @@ from pkgindex_core.clock import Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.engines.packing import ANSWER_BYTES, changes_of, kept_of, release_of, some_changes, with_kept
 from pkgindex_core.engines.postgresql.facts import LIVE
-from pkgindex_core.engines.postgresql.sessions import Sessions
+from pkgindex_core.engines.postgresql.sessions import Session, Sessions
 from pkgindex_core.engines.touches import LOG_BYTES
 from pkgindex_core.errors import Corrupt
 from pkgindex_core.formats.kept_pages import KeptRows, rows_of
@@ -60,9 +60,9 @@ def serial_of(at: Serial | None) -> int:
     return NOW if at is None else max(min(at, NOW), -1)
 
 
-async def heads(sessions: Sessions) -> tuple[Serial, Serial]:
+async def heads(session: Session) -> tuple[Serial, Serial]:
     """The newest commit, and the newest one that changed the tree."""
-    head, tree = await sessions.row("SELECT serial, (SELECT max(serial) FROM tree_changes) FROM head")
+    ((head, tree),) = await session.rows("SELECT serial, (SELECT max(serial) FROM tree_changes) FROM head")
     return Serial(head), Serial(tree or 0)
 
 

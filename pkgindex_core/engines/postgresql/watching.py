@@ -13,7 +13,7 @@ from typing import Final
 
 from pkgindex_core.engines.postgresql import queries
 from pkgindex_core.engines.postgresql.failures import closed
-from pkgindex_core.engines.postgresql.sessions import Sessions
+from pkgindex_core.engines.postgresql.sessions import Session, Sessions
 from pkgindex_core.errors import PkgIndexError, Unavailable
 from pkgindex_core.models import Serial
 
@@ -68,11 +68,15 @@ class HeadWatch:
 
     async def _ask(self) -> Serial:
         async with self._asking:
-            self._next, asked = None, self._loop.time()
-            head, self._tree = await queries.heads(self._sessions)
+            self._next = None
+            asked, head, self._tree = await self._sessions.tried(self._heads)
             self.learn(head)
             self._asked = asked
             return self._known
+
+    async def _heads(self, session: Session) -> tuple[float, Serial, Serial]:
+        # The time of the attempt that is answered: those before it may have taken the whole patience of a call.
+        return self._loop.time(), *await queries.heads(session)
 
     def learn(self, serial: Serial) -> None:
         """Take note of a commit."""

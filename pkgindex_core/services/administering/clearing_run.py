@@ -80,8 +80,8 @@ class ClearingRun:
         self.holder = secrets.token_hex(16)
         self._store = store
         self._own = blobs.own()
+        self._grace = int(grace * 1_000_000)
         self._now = clock.now()
-        self._before = self._now - int(grace * 1_000_000)
         self._progress = progress
         self._head = Serial(0)
         self._named: set[Sha256] = set()
@@ -98,6 +98,7 @@ class ClearingRun:
 
     async def done(self, require_ownership: Callable[[], Awaitable[None]], holding: HeldLease) -> Cleared:
         """Condemn and remove, while the lease is held."""
+        self._now = await holding.time()  # the grace is that of all servers, whatever their clocks say
         unused = await self._unused()
         known = await announced(self._store)
         async for judged in self._judged(unused):
@@ -145,7 +146,7 @@ class ClearingRun:
                 elif sentence.modified != blob.modified:
                     self._told.revived += 1
                     self._condemn(judged, blob)
-                elif sentence.at <= self._before:
+                elif sentence.at <= self._now - self._grace:
                     judged.due.append(blob)
                 else:
                     self._told.waiting += 1
@@ -159,7 +160,7 @@ class ClearingRun:
     def _condemn(self, judged: _Judged, blob: Blob) -> None:
         self._told.condemned += 1
         judged.condemned[blob.sha256] = msgspec.msgpack.encode(_Sentence(self._now, blob.modified))
-        if self._now <= self._before:  # no grace
+        if self._grace <= 0:
             judged.due.append(blob)
 
     async def _read_commits(self) -> None:

@@ -59,6 +59,20 @@ def _as_at_first(commit: Commit) -> dict[str, Any]:
 class _Store(Trees, Projects, ChangeLog, Notes, Protocol): ...
 
 
+async def require_ended(store: Notes, place: str) -> None:
+    """Raise `Refused` for a store into which a restore or a migration has not ended."""
+    if (note := await store.note(*RESTORING)) is not None:
+        raise Refused(
+            f"a restore into this store has not ended ({place})",
+            hint=f"finish it: pkgindex-serve restore URL --at {note.value.decode()}",
+        )
+    if await store.note(*MIGRATING) is not None:
+        raise Refused(
+            f"a migration into this store has not ended ({place})",
+            hint="give the same `pkgindex-serve migrate` again: it goes on where it was",
+        )
+
+
 class Ownership:
     """Compares a blob store with an index store, and marks it. `place` names both in messages."""
 
@@ -88,16 +102,8 @@ class Ownership:
 
     async def settle(self, store: _Store) -> None:
         """Compare both stores, and mark blobs that have no mark."""
-        if not self._restoring and (note := await store.note(*RESTORING)) is not None:
-            raise Refused(
-                f"a restore into this store has not ended ({self._place})",
-                hint=f"finish it: pkgindex-serve restore URL --at {note.value.decode()}",
-            )
-        if not self._restoring and await store.note(*MIGRATING) is not None:
-            raise Refused(
-                f"a migration into this store has not ended ({self._place})",
-                hint="give the same `pkgindex-serve migrate` again: it goes on where it was",
-            )
+        if not self._restoring:
+            await require_ended(store, self._place)
         mine = await identity_of(store)
         if not mine:
             if await self.is_free():

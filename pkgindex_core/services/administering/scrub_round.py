@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pkgindex_core.clock import Clock
+from pkgindex_core.clock import Clock, Timestamp
 from pkgindex_core.digests import Sha256
 from pkgindex_core.errors import Corrupt, Missing, PkgIndexError, Unavailable
 from pkgindex_core.failpoints import failpoint
@@ -87,10 +87,12 @@ class ScrubRound:
         self._unreadable: list[Sha256] = []
         """Blobs that could not be read, one after the other."""
 
-    async def run(self, *, every: float, anew: bool = False) -> ScrubState:
-        """Look at the known damage, and read the rest of the round if one is due (`ScrubState.is_due`), or a whole one if `anew`."""
+    async def run(self, now: Timestamp, *, every: float, anew: bool = False) -> ScrubState:
+        """Look at the known damage, and read the rest of the round if one is due (`ScrubState.is_due`), or a whole one if `anew`.
+
+        `now`: by the clock of the store. A round that began in the future, by a wrong clock, would be the last one until then.
+        """
         self._state = state = await self._note.read()
-        now = self._clock.now()
         if anew or (state.is_whole and state.is_due(now, every)):
             self._state = ScrubState(begun=now, ended=state.ended, damaged=state.damaged)
         elif not state.begun:

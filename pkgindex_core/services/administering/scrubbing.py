@@ -61,11 +61,10 @@ class Scrubbing:
         """Make what is due while the lease is held. None: it was lost."""
         ended: ScrubState | None = None
 
-        async def work(_: leases.HeldLease) -> None:  # the note is the guard of each write
+        async def work(held: leases.HeldLease) -> None:  # the note is the guard of each write
             nonlocal ended
-            ended = await ScrubRound(self._parts, Pace(self._parts.clock, rate, pause), progress).run(
-                every=every, anew=anew
-            )
+            pace = Pace(self._parts.clock, rate, pause)
+            ended = await ScrubRound(self._parts, pace, progress).run(await held.time(), every=every, anew=anew)
 
         holder = f"{socket.gethostname()} {os.getpid()}"
         await leases.while_held(self._parts.notes, LEASE, holder, work, seconds=LEASE_SECONDS, pause=_refuse)

@@ -70,10 +70,12 @@ class Retaining:
                 f"{index} has no retention rule",
                 hint=f"set one, for example: pkgindex-serve index modify {index} retain_releases=10 retain_age=90d",
             )
+        # A server with a wrong clock would take releases for old, and remove them.
+        now = await held.time() if held is not None else self._clock.now()
         found = []
         rows = await self._store.projects(index)
         for count, row in enumerate(rows, 1):
-            verdicts = await self._retain_project(index, row.name, dry_run=dry_run, held=held)
+            verdicts = await self._retain_project(index, row.name, now, dry_run=dry_run, held=held)
             if verdicts:
                 found.append(JudgedProject(project=row.name, verdicts=verdicts))
             if progress is not None:
@@ -102,7 +104,7 @@ class Retaining:
         ]
 
     async def _retain_project(
-        self, index: IndexName, project: ProjectName, *, dry_run: bool, held: HeldLease | None
+        self, index: IndexName, project: ProjectName, now: Timestamp, *, dry_run: bool, held: HeldLease | None
     ) -> Sequence[ReleaseVerdict]:
         async def attempt(_turn: int) -> Sequence[ReleaseVerdict]:
             tree = await self._store.tree()
@@ -111,7 +113,7 @@ class Retaining:
             page = await self._store.page(index, project)
             if page is None or not rule.removes:
                 return ()
-            files, now = [decode_file(row.body) for row in page.rows], self._clock.now()
+            files = [decode_file(row.body) for row in page.rows]
             verdicts = judge(project, files, rule, now)
             if any(each.goes for each in verdicts):
                 digests = {file.sha256: canonical_version(file.version) for file in files}

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from botocore.exceptions import NoCredentialsError
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -20,6 +21,7 @@ from pkgindex_core.clock import SystemClock
 from pkgindex_core.digests import Sha256, sha256_of
 from pkgindex_core.engines.fsspec import media
 from pkgindex_core.engines.fsspec.connecting import open_files
+from pkgindex_core.engines.fsspec.failures import failure
 from pkgindex_core.engines.fsspec.media import ATTEMPTS, Medium
 from pkgindex_core.engines.fsspec.opening import open_fsspec
 from pkgindex_core.engines.fsspec.reading import WINDOW, read_ahead
@@ -94,6 +96,16 @@ async def test_a_refusal_is_not_asked_again(s3: tuple[FakeS3, str], medium: Medi
     with pytest.raises(Unavailable, match="denies access"):
         await medium.ask("rm_file", "bucket/here/x")
     assert s3[0].requests == ["DELETE"]
+
+
+async def test_a_bucket_that_is_not_there_is_said(medium: Medium) -> None:
+    for call in (medium.create("bucket/here/owner", b"a mark"), medium.abort_parts("bucket/here/", 0.0)):
+        with pytest.raises(Unavailable, match="the bucket or root of the remote store does not exist"):
+            await call
+
+
+def test_missing_credentials_are_said() -> None:
+    assert "no credentials" in failure(NoCredentialsError()).message
 
 
 async def test_nothing_listens_there(workers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:

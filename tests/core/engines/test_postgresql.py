@@ -437,6 +437,19 @@ async def test_a_restart_of_the_server_during_writes_loses_nothing(
         await assert_whole(both[1], acknowledged)
 
 
+async def test_the_first_answer_after_a_restart_is_of_now_however_long_that_took(
+    database_server: DatabaseServer, database: str
+) -> None:
+    async with stores(database_server.url(database)) as (store,):
+        store._watch._task.cancel()  # its question would be the first one
+        await asyncio.to_thread(database_server.stop)
+        asked = asyncio.create_task(store.head())
+        await asyncio.sleep(store.lag + 0.2)
+        await asyncio.to_thread(database_server.start)
+        head = await asked
+        assert store.seen() == head
+
+
 async def test_a_database_that_is_down_is_unavailable(
     database_server: DatabaseServer, database: str, monkeypatch: Any
 ) -> None:

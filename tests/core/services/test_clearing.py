@@ -17,7 +17,7 @@ from pkgindex_core.errors import Conflict, Refused, Unavailable
 from pkgindex_core.formats.kept_pages import keep
 from pkgindex_core.models import Attachment, File, PageHead, User
 from pkgindex_core.names import IndexName, ProjectName
-from pkgindex_core.services.administering.clearing import LEASE_SECONDS
+from pkgindex_core.services.administering.clearing import LEASE_SECONDS, Clearing
 from pkgindex_core.services.administering.clearing_run import Cleared, ClearingRun
 from pkgindex_core.testing.configs import index_config, mirror_config
 from pkgindex_core.tools import clearing, leases
@@ -147,6 +147,18 @@ async def test_what_a_row_names_stays_and_the_rest_goes_after_the_grace(
     assert [await is_stored(server, data) for data in kept] == [True] * 5
     assert [await is_stored(server, data) for data in (b"refused", b"deleted", b"replaced")] == [False] * 3
     assert await clear(other, grace=0) == Cleared(blobs=5, bytes=told.bytes - told.removed_bytes)
+
+
+async def test_the_grace_is_by_the_clock_of_the_store(server: Engine, other: Engine, clock: MovedClock) -> None:
+    wrong = MovedClock()
+    wrong.move(2 * DAY)
+    ahead = Clearing(store=other.store, blobs=other.blobs, clock=wrong)
+    await server.blobs.put(b"unused")
+    for run in (server.clearing, ahead, server.clearing):
+        told = await run.clear(grace=DAY, dry_run=False, progress=lambda *_: None)
+        assert (told.condemned + told.waiting, told.removed) == (1, 0)
+    clock.move(DAY)
+    assert (await clear(server)).removed == 1
 
 
 async def test_an_upload_of_the_same_bytes_revives_them(server: Engine, other: Engine, clock: MovedClock) -> None:

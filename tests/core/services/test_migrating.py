@@ -29,10 +29,12 @@ def opened(tmp_path: Path) -> Opened:
     """`opened("a", blobs="b")`: the index store `a` with the blobs `b`, which may be a URL."""
 
     @asynccontextmanager
-    async def open_engine(store: str, *, blobs: str = "", restoring: str = "") -> AsyncIterator[Engine]:
+    async def open_engine(
+        store: str, *, blobs: str = "", restoring: str = "", create: bool = True
+    ) -> AsyncIterator[Engine]:
         place = blobs if "://" in blobs else f"file://{tmp_path}/{blobs or store}"
         settings = Settings(data=tmp_path / "data", store=f"sqlite://{tmp_path}/{store}.sqlite", blobs=place)
-        async with Engine.open(settings, plugins=PLUGINS, mirrors=False, restoring=restoring) as engine:
+        async with Engine.open(settings, plugins=PLUGINS, mirrors=False, create=create, restoring=restoring) as engine:
             yield engine
 
     return open_engine
@@ -105,6 +107,19 @@ async def test_no_server_opens_a_store_before_its_first_copy_is_whole(
         ) as target:  # a later copy may be begun on at once: it is a whole index of an earlier time
             assert await target.store.head() == 11
         assert (await migrate(source, opened, "b")).commits == 2
+
+
+async def test_a_store_without_its_first_commit_is_no_missing_store(opened: Opened) -> None:
+    """A hint to make a store there would be a wrong one."""
+    async with opened("a") as source:
+        await fill(source)
+        failpoints.arm("migrate.blobs_kept=raise:ENOSPC")
+        with pytest.raises(OSError, match="space"):
+            await migrate(source, opened, "b")
+        failpoints.disarm()
+        with pytest.raises(Refused, match="migration into this store has not ended"):
+            async with opened("b", create=False):
+                pass
 
 
 @pytest.mark.parametrize("cached", [True, False])

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pkgindex_core.changes import PutFile, PutIndex, PutUser
+from pkgindex_core.clock import SystemClock, Timestamp
 from pkgindex_core.config import Settings
 from pkgindex_core.engine import Engine
 from pkgindex_core.models import User
@@ -141,3 +143,21 @@ async def test_a_failure_of_one_index_is_no_failure_of_the_others(
         await server.paused()
     assert await left(engine) == ["2.0"]
     assert "the retention of root/broken is put off: root/broken has no retention rule" in caplog.text
+
+
+async def test_a_server_with_a_wrong_clock_takes_no_release_for_old(engine: Engine) -> None:
+    class Ahead(SystemClock):
+        def now(self) -> Timestamp:
+            return Timestamp(super().now() + 365 * 86_400_000_000)
+
+    await ruled(engine, retain_age=90 * 86_400)
+    for version in ("1", "2"):
+        file = replace(hosted(f"demo-{version}.tar.gz", version=version), upload_time=SystemClock().now())
+        await engine.store.apply([PutFile(DEV, DEMO, file)], who="[test]")
+    retaining = Retaining(store=engine.store, blobs=engine.blobs, clock=Ahead())
+    assert await retaining.retain(DEV, dry_run=True), "by that clock it is old"
+    asked = asyncio.get_running_loop().time()
+    lease = await leases.acquire(engine.store, LEASE, "ahead", seconds=60)
+    assert lease is not None
+    held = leases.HeldLease(engine.store, lease, seconds=60, asked=asked)
+    assert await retaining.retain(DEV, dry_run=False, held=held) == []
