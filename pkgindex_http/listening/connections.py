@@ -147,7 +147,7 @@ class Connection(ReplayingConnection):
     @property
     def is_idle(self) -> bool:
         """Whether the connection waits for a request."""
-        return self._waiter is not None and not self._messages
+        return self._waiter is not None and not self._messages and not self._later
 
     def is_fresh(self, now: float) -> bool:
         """Whether the connection was made a moment ago, so that its first request may be on its way."""

@@ -5,6 +5,9 @@ The bytes of one read are looked up only if the connection waits for a request a
     no request is unanswered or half received: aiohttp's task waits, its queue is empty, the parser is between requests, no byte is held back
     the connection goes on: it is not closing, not upgraded, neither reading nor writing is paused
 
+A client may send its next request before the task of the answered one has come back to wait for it, which takes a turn of the event loop. Such bytes are taken
+a turn later; otherwise a quick client would have each of its requests parsed.
+
 So the answer comes behind all earlier ones, and the parser, which does not see the request, is in the same state before and after it. Bytes that
 are not exactly one kept request go to the parser: a part of a request, several requests, a request with a body.
 
@@ -33,10 +36,25 @@ class ReplayingConnection(PushingConnection):
         self._replays = replays
         self._latest: tuple[Any, bytes] | None = None
         """The last parsed request that may be kept, and its bytes."""
+        self._later = b""
+        """Bytes that are taken in the next turn of the event loop."""
         self._peer: str | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client."""
+        if data and (self._later or (self._replays is not None and may_be_whole(data) and self._is_returning)):
+            if not self._later:
+                self._loop.call_soon(self._take_later)
+            self._later += data
+            return
+        self._take(data)
+
+    def _take_later(self) -> None:
+        data, self._later = self._later, b""
+        if self.transport is not None:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if self._replays is None or not data or not self._is_free:
             super().data_received(data)
             return
@@ -55,6 +73,18 @@ class ReplayingConnection(PushingConnection):
         """The bytes of a request, if they were one read. They are returned once."""
         latest, self._latest = self._latest, None
         return latest[1] if latest is not None and latest[0] is request._message else None
+
+    @property
+    def _is_returning(self) -> bool:
+        """Whether the task has nothing to do but to come back and wait, which it does before what is scheduled now."""
+        return (
+            self._waiter is None
+            and not self._request_in_progress
+            and not self._messages
+            and not self._held
+            and self.is_between_requests
+            and not (self._close or self._force_close or self._upgraded)
+        )
 
     @property
     def _is_free(self) -> bool:

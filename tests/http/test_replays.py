@@ -262,6 +262,32 @@ async def test_not_while_an_earlier_request_is_being_answered(serve: Serve, monk
         assert len(pair.repeated) == before + 1
 
 
+async def test_a_client_that_asks_again_at_once_is_repeated_too(serve: Serve) -> None:
+    """Its request is there before the task of the one before waits for the next."""
+    async with serve() as served:
+        await served.put(build_wheel("demo", "1.0"))
+        pair, request = Pair(served.server), get()
+        first = await pair.talk.say(request)
+        line, connection, answers = pair.talk.line, pair.talk.connection, 0
+        write, loop = line.write, asyncio.get_running_loop()
+
+        def write_and_ask(data: bytes | bytearray | memoryview) -> None:
+            nonlocal answers
+            write(data)
+            answers += 1
+            if answers < 10:
+                loop.call_soon(connection.data_received, request)
+
+        line.write = write_and_ask  # type: ignore[method-assign]  # a client
+        line.written.clear()
+        connection.data_received(request)
+        async with asyncio.timeout(20):
+            while answers < 10:
+                await asyncio.sleep(0)
+        assert without_times(bytes(line.written)) == 10 * without_times(first)
+        assert len(pair.repeated) >= 8
+
+
 async def test_not_while_the_client_does_not_read(serve: Serve) -> None:
     async with serve() as served:
         await served.put(build_wheel("demo", "1.0"))
