@@ -21,7 +21,8 @@ WORTH: Final = 32 * 1024
 """Bytes from which on a body is sent so. Head and body are two system calls then."""
 _MOST: Final = 50
 """The most files of a process at a time: each takes a descriptor, and a second one when a client was too slow for it."""
-_IS_POSSIBLE: Final = all(hasattr(os, name) for name in ("memfd_create", "sendfile"))
+IS_POSSIBLE: Final = all(hasattr(os, name) for name in ("memfd_create", "sendfile"))
+"""Whether the system has such files. Without them bodies are copied."""
 
 
 class MemoryFile:
@@ -41,7 +42,7 @@ class MemoryFile:
     @classmethod
     def of(cls, body: bytes) -> MemoryFile | None:
         """A file with these bytes; None where a copy costs less, or no file can be had."""
-        if len(body) < WORTH or not _IS_POSSIBLE or len(cls._all) >= _MOST:
+        if len(body) < WORTH or not IS_POSSIBLE or len(cls._all) >= _MOST:
             return None
         try:
             return cls(body)

@@ -19,11 +19,11 @@ from pkgindex_core.changes import YankFile
 from pkgindex_core.names import ProjectName
 from pkgindex_core.testing.wheels import build_wheel
 from pkgindex_http.listening import memory_files
-from pkgindex_http.listening.memory_files import WORTH, MemoryFile
+from pkgindex_http.listening.memory_files import IS_POSSIBLE, WORTH, MemoryFile
 from tests.http.conftest import HOSTED, Serve, Served
 from tests.http.test_replays import get
 
-pytestmark = pytest.mark.skipif(not memory_files._IS_POSSIBLE, reason="the system has no memory files")
+pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="the system has no memory files")
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 BODY = os.urandom(3_000_000)
@@ -32,7 +32,7 @@ PAGE = "/root/dev/+simple/demo/"
 
 
 async def written(send: Callable[[asyncio.WriteTransport], None], size: int, *, pause: float = 0) -> bytes:
-    """What a client with a small buffer gets when the server's end of its connection is given to `send`."""
+    """Let `send` write to the server's end of a connection with little room, and return the `size` bytes that its client reads after a pause in seconds."""
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)

@@ -359,7 +359,7 @@ async def test_a_wheel_that_arrives_corrects_a_page_with_a_wrong_digest(
 async def test_an_announced_sidecar_that_the_upstream_has_stays(
     upstream: ScriptedUpstream, make_mirror: MakeMirror, wheel: BuiltFile, digest: bool
 ) -> None:
-    """What clients get must not depend on whether a wheel is stored here."""
+    """The sidecar of the upstream wins over the metadata in the wheel, so clients get the same before and after the wheel is stored."""
     upstream.add("demo", wheel, core_metadata={"sha256": sha256_of(WRONG.metadata)} if digest else True)
     upstream.script("sidecar", behaviours.says("text/plain", WRONG.metadata))
     mirror = await make_mirror(upstream.url)

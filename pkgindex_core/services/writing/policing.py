@@ -129,6 +129,7 @@ def _members(wheel: Path) -> Sequence[str]:
     try:
         with zipfile.ZipFile(wheel) as archive:
             return archive.namelist()
+    # Of a directory that is damaged, needs a newer version of zip, or has a name that is not UTF-8.
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise Refused(f"it cannot be read as a wheel: {error}") from error
 
